@@ -1,0 +1,65 @@
+# Every target works alone on a bare machine with Python 3.11 or newer: it makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A stamp per set of packages: reinstalled when its list changes.
+SERVE_STAMP := $(VENV)/.serve-installed
+DEV_STAMP := $(VENV)/.dev-installed
+
+.PHONY: setup serve test check static format docs bench lock clean
+
+setup: $(DEV_STAMP)
+
+serve: $(SERVE_STAMP)
+	$(BIN)/turbov2 serve
+
+test: $(DEV_STAMP)
+	$(BIN)/python -m pytest
+
+check: static test
+
+# Everything of `make check` but the tests.
+static: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m docs.generate --check
+
+format: $(DEV_STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(DEV_STAMP)
+	$(BIN)/python -m docs.generate
+
+bench: $(DEV_STAMP)
+	$(PIP) install --quiet --requirement bench/requirements.txt
+	$(BIN)/python -m bench
+
+# Resolves every range in pyproject.toml to exact versions with hashes.
+lock: $(BIN)/python
+	$(PIP) install --quiet "uv>=0.8,<1"
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml --extra starter --output-file requirements/serve.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "TurboV2 needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(SERVE_STAMP): $(BIN)/python requirements/serve.txt pyproject.toml
+	$(PIP) install --quiet --require-hashes --requirement requirements/serve.txt
+	$(PIP) install --quiet --no-deps --editable .
+	@touch $@
+
+$(DEV_STAMP): $(BIN)/python requirements/dev.txt pyproject.toml
+	$(PIP) install --quiet --require-hashes --requirement requirements/dev.txt
+	$(PIP) install --quiet --no-deps --editable .
+	@touch $@

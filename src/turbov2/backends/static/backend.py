@@ -1,0 +1,144 @@
+"""StaticBackend: a Model2Vec folder (`model.safetensors`, `tokenizer.json`) as an Embedder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from turbov2.backends.static.table import Table, map_tensors
+from turbov2.backends.static.words import Ids, WordTokenizer, to_arrays
+from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
+from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+
+# Model2Vec writes "embeddings"; Sentence Transformers' StaticEmbedding and wordllama "embedding.weight".
+_TABLE_NAMES = ("embeddings", "embedding.weight")
+
+
+class StaticBackend:
+    """Mean of the rows of a text's tokens, as model2vec's `StaticModel` with `max_length=None`.
+
+    Tokens are taken without special tokens; unknown ones are dropped. A text without tokens has the
+    zero vector. Source of the recipe: MinishLab/model2vec, model2vec/model.py.
+    """
+
+    def __init__(self, spec: LoadSpec) -> None:
+        tensors = map_tensors(_file(spec, "model.safetensors"))
+        self._table = Table(_table_of(tensors))
+        self._token_weights = tensors.get("weights")
+        self._row_of_token = tensors.get("mapping")
+        tokenizer, definition = _load_tokenizer(_file(spec, "tokenizer.json"))
+        self._n_vocabulary = tokenizer.get_vocab_size()
+        self._words = WordTokenizer(tokenizer, definition, _unknown_id(tokenizer, definition["model"]))
+        self._max_tokens = spec.max_tokens
+        self._check_sizes()
+        self.loaded = Loaded(
+            capabilities=("embed",),
+            dtype=str(_table_of(tensors).dtype),
+            dimensions=self._table.dimensions,
+            max_tokens=spec.max_tokens,
+            pooling="mean",
+            n_vocabulary=self._n_vocabulary,
+            n_parameters=self._table.n_rows * self._table.dimensions,
+        )
+
+    def embed(self, batch: EmbedBatch) -> EmbedOutput:
+        """Returns the mean row of each input, `[n, d]` float32, not normalised."""
+        inputs = batch.inputs
+        if inputs and not isinstance(inputs[0], str):
+            encoded = [self._check_ids(index, ids) for index, ids in enumerate(inputs)]
+        else:
+            encoded = self._words.encode(cast(Sequence[str], inputs))
+        truncated = np.zeros(len(encoded), np.bool_)
+        if self._max_tokens is not None:
+            encoded = self._cut(encoded, truncated, batch.truncate)
+        ids, lengths, offsets = to_arrays(encoded)
+        sums = self._sum(ids, offsets)
+        sums /= np.maximum(lengths, 1, dtype=np.float32)[:, None]
+        return EmbedOutput(sums, lengths, truncated)
+
+    def close(self) -> None:
+        """Afterwards the mapped file is released."""
+        del self._table, self._token_weights, self._row_of_token, self._words
+
+    def _sum(self, ids: NDArray[np.int32], offsets: NDArray[np.int32]) -> NDArray[np.float32]:
+        if self._token_weights is None:
+            weights = np.ones(len(ids), np.float32)
+        else:
+            weights = self._token_weights[ids].astype(np.float32, copy=False)
+        rows = ids if self._row_of_token is None else self._row_of_token[ids].astype(np.int32)
+        return self._table.sum_rows(rows, offsets, weights)
+
+    def _cut(self, encoded: list[Ids], truncated: NDArray[np.bool_], may_cut: bool) -> list[Ids]:
+        limit = cast(int, self._max_tokens)
+        for index, ids in enumerate(encoded):
+            n_tokens = len(ids) // 4
+            if n_tokens > limit:
+                if not may_cut:
+                    raise InputTooLong(
+                        f"the input length exceeds the context length: input {index} has {n_tokens} "
+                        f"tokens, the model reads {limit}; shorten it or allow truncation"
+                    )
+                encoded[index] = ids[: limit * 4]
+                truncated[index] = True
+        return encoded
+
+    def _check_ids(self, index: int, ids: Any) -> Ids:
+        array = np.asarray(ids, np.int64)
+        bad = array[(array < 0) | (array >= self._n_vocabulary)]
+        if bad.size:
+            raise InvalidRequest(
+                f"input {index} has token id {bad[0]}, but this model's vocabulary ends at "
+                f"{self._n_vocabulary - 1}: token ids must come from the model's own tokenizer; send text instead "
+                "(LangChain: check_embedding_ctx_length=False)",
+                param="input",
+            )
+        return self._words.to_ids(ids)
+
+    def _check_sizes(self) -> None:
+        n_tokens = self._table.n_rows if self._row_of_token is None else len(self._row_of_token)
+        if n_tokens < self._n_vocabulary:
+            raise LoadFailed(
+                f"the table has {n_tokens} rows but the tokenizer {self._n_vocabulary} tokens: "
+                "they are not of one model"
+            )
+        if self._row_of_token is not None and int(self._row_of_token.max(initial=0)) >= self._table.n_rows:
+            raise LoadFailed("the token mapping points past the end of the table")
+        if self._token_weights is not None and len(self._token_weights) < self._n_vocabulary:
+            raise LoadFailed("the model has fewer token weights than tokens")
+
+
+def _file(spec: LoadSpec, name: str) -> Path:
+    if name not in spec.files:
+        raise LoadFailed(f"the model folder has no {name}, which a static model needs")
+    return Path(spec.files[name])
+
+
+def _table_of(tensors: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    for name in _TABLE_NAMES:
+        if name in tensors:
+            return tensors[name]
+    raise LoadFailed(f"the weights hold none of the tensors {', '.join(_TABLE_NAMES)}")
+
+
+def _load_tokenizer(path: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    try:
+        text = path.read_bytes()
+        tokenizer, definition = Tokenizer.from_buffer(text), orjson.loads(text)
+    except Exception as error:  # the library raises bare Exception for every malformed file
+        raise LoadFailed("tokenizer.json is not a tokenizer this version reads") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer, definition
+
+
+def _unknown_id(tokenizer: Tokenizer, model: dict[str, Any]) -> int | None:
+    # Unigram models name it by id, all others by token.
+    if model.get("unk_token") is None:
+        return cast("int | None", model.get("unk_id"))
+    return tokenizer.token_to_id(model["unk_token"])

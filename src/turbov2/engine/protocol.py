@@ -1,0 +1,48 @@
+"""Engine: everything a wire may ask for. Callers may live in another process or machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from turbov2.types import Context, EmbedRequest, EmbedResult, ModelStatus, PullProgress, ResidentStatus
+
+
+class Engine(Protocol):
+    """One machine's models, or a pool of machines."""
+
+    async def start(self) -> None:
+        """Returns when the models to preload are ready. Raises: TurboError when one is not."""
+
+    async def stop(self) -> None:
+        """Afterwards nothing is loaded and no task runs."""
+
+    def is_ready(self) -> bool:
+        """Returns True between the end of `start` and the begin of `stop`."""
+
+    async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
+        """Returns vectors in input order. Raises: RequestError, CapacityError, BackendError."""
+
+    async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
+        """Returns the nanoseconds it took until the model was ready."""
+
+    async def unload(self, name: str) -> bool:
+        """Returns whether the model was loaded."""
+
+    def models(self) -> Sequence[ModelStatus]:
+        """Returns all catalogued models, in catalogue order. Loads nothing."""
+
+    def model(self, name: str) -> ModelStatus:
+        """Returns one model. Raises: ModelNotFound."""
+
+    def residents(self) -> Sequence[ResidentStatus]:
+        """Returns what is in memory or on its way, latest expiry first."""
+
+    def pull(self, name: str) -> AsyncIterator[PullProgress]:
+        """Yields the steps of fetching the model's weights; the last one is "done". Raises: PullFailed."""
+
+    async def delete(self, name: str) -> bool:
+        """Returns whether there were weights to remove; a loaded model is unloaded first."""
+
+    def budget_bytes(self) -> tuple[int, int]:
+        """Returns (committed, allowed) bytes of host memory."""

@@ -1,0 +1,139 @@
+"""Shelf: the catalogue as it stands on this machine - what is here, what is missing and what mends it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+
+from turbov2.backends.registry import BACKENDS, missing_modules
+from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
+from turbov2.catalog.weights import Installed, WeightsStore, source_text
+from turbov2.errors import ModelNotFound, ModelUnavailable
+from turbov2.types import LoadSpec, ModelStatus, PullProgress
+from turbov2.types.status import Availability
+
+DISTRIBUTION = "deposium-embeddings-turbov2"
+
+
+class Shelf:
+    """Catalogue and weights together. All methods may block; pulls take as long as the network."""
+
+    def __init__(self, catalog: Catalog, store: WeightsStore, auto_pull: bool) -> None:
+        self.catalog = catalog
+        self._store = store
+        self._auto_pull = auto_pull
+        self._verified: set[str] = set()
+
+    def obstacle(self, spec: ModelSpec) -> tuple[str, str]:
+        """Returns (reason, fix) if no download can make the model run here, else two empty strings."""
+        if spec.backend not in BACKENDS:
+            return f"its backend '{spec.backend}' is not built yet", "upgrade when a release lists it"
+        if missing_modules(spec.backend):
+            return f"the extra '{spec.extra}' is not installed", f"pip install '{DISTRIBUTION}[{spec.extra}]'"
+        if isinstance(spec.weights, PathWeights) and not spec.weights.path:
+            return "its weights are not published yet", "name a folder in your own models file"
+        return "", ""
+
+    def status(self, spec: ModelSpec, is_ready: bool) -> ModelStatus:
+        """Returns how the model stands here. Loads and fetches nothing."""
+        reason, fix = self.obstacle(spec)
+        if reason:
+            return _status(spec, None, "unavailable", reason, fix)
+        installed = self._store.locate(spec)
+        if installed is None:
+            return _status(spec, None, "absent", *self._why_absent(spec))
+        return _status(spec, installed, "ready" if is_ready else "installed", "", "")
+
+    def load_spec(self, spec: ModelSpec) -> LoadSpec:
+        """Returns what a runner needs, pulling the weights first if that is allowed.
+
+        Raises: ModelUnavailable, ModelNotFound when the weights are not here, PullFailed.
+        """
+        reason, fix = self.obstacle(spec)
+        if reason:
+            raise ModelUnavailable(f"model '{spec.name}' cannot run here: {reason}; {fix}", param="model")
+        installed = self._store.locate(spec)
+        if installed is None:
+            installed = self._pull_unasked(spec)
+        if spec.name not in self._verified:
+            self._store.verify(spec)
+            self._verified.add(spec.name)
+        return LoadSpec(
+            model=spec.name,
+            backend=spec.backend,
+            files=installed.files,
+            revision=installed.revision,
+            max_tokens=spec.max_tokens,
+            pooling=spec.pooling,
+            options=spec.options,
+        )
+
+    def pull(
+        self, spec: ModelSpec, on_progress: Callable[[PullProgress], None], cancelled: threading.Event
+    ) -> Installed:
+        """Returns the weights once they are complete and checked. Raises: PullFailed."""
+        return self._store.pull(spec, on_progress, cancelled.is_set)
+
+    def delete(self, spec: ModelSpec) -> bool:
+        """Returns whether there were weights to remove. Raises: InvalidRequest for those that cannot go."""
+        self._verified.discard(spec.name)
+        return self._store.delete(spec)
+
+    def _pull_unasked(self, spec: ModelSpec) -> Installed:
+        if not (self._auto_pull and is_pinned(spec)):
+            reason, fix = self._why_absent(spec)
+            raise ModelNotFound(
+                f"model '{spec.name}' not found here, try pulling it first: {reason}; {fix}", param="model"
+            )
+        return self._store.pull(spec, lambda progress: None)
+
+    def _why_absent(self, spec: ModelSpec) -> tuple[str, str]:
+        if isinstance(spec.weights, PathWeights):
+            return "its folder is missing or holds no weights", "correct `path` in your models file"
+        if self._auto_pull and is_pinned(spec):
+            return "not downloaded yet; fetched on first use", f"turbov2 pull {spec.name}"
+        why = "automatic download is off" if is_pinned(spec) else "its source is not pinned to a commit"
+        return f"not downloaded, and {why}", f"turbov2 pull {spec.name}"
+
+
+def is_pinned(spec: ModelSpec) -> bool:
+    """Returns whether the source names exact bytes, so that fetching it unasked is safe."""
+    return not isinstance(spec.weights, HubWeights) or bool(spec.weights.revision)
+
+
+def weights_key(spec: ModelSpec) -> str:
+    """Returns the residency key: names that load the same weights the same way share it."""
+    return (
+        f"{spec.backend}:{source_text(spec)}:{spec.pooling}:{spec.max_tokens}:{sorted(spec.options.items())}"
+    )
+
+
+def _status(
+    spec: ModelSpec, installed: Installed | None, availability: Availability, reason: str, fix: str
+) -> ModelStatus:
+    source = "path" if isinstance(spec.weights, PathWeights) else source_text(spec)  # folders stay private
+    return ModelStatus(
+        name=spec.name,
+        aliases=spec.aliases,
+        capability=spec.capability,
+        backend=spec.backend,
+        runner=spec.runner,
+        summary=spec.summary,
+        licence=spec.licence,
+        source=source,
+        revision=installed.revision if installed else "",
+        digest=installed.digest if installed else hashlib.sha256(source.encode()).hexdigest(),
+        size_bytes=installed.size_bytes if installed else spec.host_bytes,
+        availability=availability,
+        reason=reason,
+        fix=fix,
+        modified_at=installed.modified_at if installed else None,
+        dimensions=spec.dimensions,
+        is_matryoshka=spec.matryoshka,
+        max_tokens=spec.max_tokens,
+        pooling=spec.pooling,
+        n_parameters=spec.n_parameters,
+        query_prompt=spec.query_prompt,
+        document_prompt=spec.document_prompt,
+    )

@@ -1,0 +1,160 @@
+"""The one error tree. Each class says when it is raised and which HTTP status it becomes.
+
+TurboError
+├── RequestError                the caller can mend it
+│   ├── InvalidRequest          400  a field is missing, of the wrong type or out of range
+│   ├── InputTooLong            400  a text is longer than the model reads and truncation is off
+│   ├── NotCapable              400  the model exists but does not do what was asked
+│   ├── BodyTooLarge            413  the body passes the configured limit
+│   ├── Unauthorized            401  no valid key
+│   ├── Forbidden               403  a host name that is not allowed here
+│   ├── ModelNotFound           404  no such name in the catalogue
+│   ├── RouteNotFound           404  no such path
+│   └── MethodNotAllowed        405  known path, other method
+├── CapacityError               try again later
+│   ├── QueueFull               503  too much waits for this model
+│   ├── OutOfMemory             503  no room for the model beside what is in use
+│   └── LoadTimeout             503  the model did not become ready within the wait
+└── BackendError                ours, or the installation's
+    ├── ModelUnavailable        501  catalogued, but not runnable here: says why and the command that mends it
+    ├── PullFailed              502  weights could not be fetched or did not match their hashes
+    ├── LoadFailed              500  weights are there and do not load
+    ├── RunnerCrashed           500  the process that ran the model ended
+    └── InferenceFailed         500  the model ran and failed
+
+Errors carry plain fields only, so they cross a process boundary and keep their meaning. Messages name the
+value, the limit and the fix, and never hold paths, addresses or the text of a foreign exception.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class TurboError(Exception):
+    """Root of every error a client may see."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def to_fields(self) -> dict[str, Any]:
+        """Returns the plain fields from which `from_fields` rebuilds this error elsewhere."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "param": self.param,
+            "retry_after_s": self.retry_after_s,
+        }
+
+
+class RequestError(TurboError):
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidRequest(RequestError):
+    pass
+
+
+class InputTooLong(RequestError):
+    code = "input_too_long"
+
+
+class NotCapable(RequestError):
+    code = "not_capable"
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    code = "body_too_large"
+
+
+class Unauthorized(RequestError):
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    status = 403
+    code = "forbidden"
+
+
+class ModelNotFound(RequestError):
+    status = 404
+    code = "model_not_found"
+
+
+class RouteNotFound(RequestError):
+    status = 404
+    code = "route_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class CapacityError(TurboError):
+    status = 503
+    code = "capacity"
+
+
+class QueueFull(CapacityError):
+    code = "queue_full"
+
+
+class OutOfMemory(CapacityError):
+    code = "out_of_memory"
+
+
+class LoadTimeout(CapacityError):
+    code = "load_timeout"
+
+
+class BackendError(TurboError):
+    code = "backend_error"
+
+
+class ModelUnavailable(BackendError):
+    status = 501
+    code = "model_unavailable"
+
+
+class PullFailed(BackendError):
+    status = 502
+    code = "pull_failed"
+
+
+class LoadFailed(BackendError):
+    code = "load_failed"
+
+
+class RunnerCrashed(BackendError):
+    code = "runner_crashed"
+
+
+class InferenceFailed(BackendError):
+    code = "inference_failed"
+
+
+def _subclasses(root: type[TurboError]) -> dict[str, type[TurboError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        for code, cls in _subclasses(child).items():
+            found.setdefault(code, cls)
+    return found
+
+
+_BY_CODE: dict[str, type[TurboError]] = _subclasses(TurboError)
+
+
+def from_fields(fields: dict[str, Any]) -> TurboError:
+    """Returns the error that `TurboError.to_fields` described, as the same class."""
+    cls = _BY_CODE.get(fields["code"], TurboError)
+    return cls(fields["message"], param=fields["param"], retry_after_s=fields["retry_after_s"])

@@ -1,0 +1,1 @@
+"""Logs and metric names. Must not know models, wires or the engine."""

@@ -1,0 +1,84 @@
+"""ThreadRunner: the model in this process, its calls in threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+from turbov2.backends.protocol import Backend, Embedder
+from turbov2.backends.registry import backend_factory
+from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory, TurboError
+from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+
+logger = logging.getLogger(__name__)
+
+
+def load_backend(spec: LoadSpec) -> Backend:
+    """Returns the loaded backend. Blocking; also the child process's way in.
+
+    Raises: TurboError only; anything else is logged here and becomes a LoadFailed without its text.
+    """
+    try:
+        return backend_factory(spec.backend)(spec)
+    except TurboError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemory(f"model '{spec.model}' does not fit into memory", retry_after_s=30) from error
+    except Exception as error:
+        logger.exception("loading model %s failed", spec.model)
+        raise LoadFailed(f"model '{spec.model}' could not be loaded; the server's log says why") from error
+
+
+def run_embed(model: str, backend: Embedder, batch: EmbedBatch) -> EmbedOutput:
+    """Returns what the backend computes. Raises: TurboError only, as `load_backend`."""
+    try:
+        return backend.embed(batch)
+    except TurboError:
+        raise
+    except MemoryError as error:
+        raise OutOfMemory(f"model '{model}' ran out of memory on this input", retry_after_s=5) from error
+    except Exception as error:
+        logger.exception("model %s failed", model)
+        raise InferenceFailed(f"model '{model}' failed on this input; the server's log says why") from error
+
+
+class ThreadRunner:
+    """Runs a backend that releases the interpreter lock, at most `n_threads` calls at a time."""
+
+    def __init__(self, n_threads: int = 1) -> None:
+        self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="turbov2-model")
+        self._model = ""
+        self._backend: Backend | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """True between `start` and `stop`: threads do not die."""
+        return self._backend is not None
+
+    @property
+    def pid(self) -> int:
+        """Our own process."""
+        return os.getpid()
+
+    async def start(self, spec: LoadSpec) -> Loaded:
+        """Returns what was loaded; loading happens in a thread."""
+        self._model = spec.model
+        self._backend = await asyncio.get_running_loop().run_in_executor(self._threads, load_backend, spec)
+        return self._backend.loaded
+
+    async def embed(self, batch: EmbedBatch) -> EmbedOutput:
+        """Returns the backend's output, computed in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._embed_now, batch)
+
+    async def stop(self, grace_s: float) -> None:
+        """Afterwards the backend is closed. A call that outlives `grace_s` ends in the background."""
+        backend, self._backend = self._backend, None
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if backend is not None:
+            backend.close()
+
+    def _embed_now(self, batch: EmbedBatch) -> EmbedOutput:
+        return run_embed(self._model, cast(Embedder, self._backend), batch)

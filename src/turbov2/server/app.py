@@ -1,0 +1,155 @@
+"""The ASGI application: one call per request, from scope to sent response.
+
+Everything that holds for all routes happens here, in this order: request id, host, route, key, body limit
+(on reading), handler, error body, log line and counters. There is no middleware stack on this path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from turbov2.engine.protocol import Engine
+from turbov2.errors import TurboError
+from turbov2.obs.logs import AccessLog
+from turbov2.server.auth import Keys
+from turbov2.server.cors import with_cors
+from turbov2.server.hosts import Hosts
+from turbov2.server.metrics import Metrics
+from turbov2.server.routing import Router
+from turbov2.settings import Settings
+from turbov2.types import Context
+from turbov2.wire import native, ollama, openai
+from turbov2.wire._errors import family_of, render_error
+from turbov2.wire._http import (
+    Disconnected,
+    Limits,
+    Receive,
+    Request,
+    Response,
+    Route,
+    Scope,
+    Send,
+    send_response,
+)
+
+logger = logging.getLogger(__name__)
+
+_CLIENT_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_CLIENT_LEFT = 499  # nginx's and Ollama's number for it; never sent, only logged
+Asgi = Callable[[Scope, Receive, Send], "asyncio.Future[None]"]
+
+
+def build_app(engine: Engine, settings: Settings) -> Asgi:
+    """Returns the application. The engine is started and stopped by the ASGI lifespan."""
+    app = App(engine, settings)
+    return with_cors(app, settings.cors_origins)  # type: ignore[return-value]
+
+
+class App:
+    """Routes requests to the wires and answers for what they raise."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._limits = Limits(settings.max_body_bytes, settings.max_texts, settings.max_text_chars)
+        self._keys = Keys(settings.api_keys(), settings.open_paths)
+        self._hosts = Hosts(settings.host, settings.allowed_hosts)
+        self._metrics = Metrics(engine)
+        self._access = AccessLog(settings.log_format == "json") if settings.access_log else None
+        self._router = Router(_routes(engine, settings, self._metrics))
+        self._warn_if_open(settings.host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request, or the server's lifespan."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started_ns = time.perf_counter_ns()
+        request_id = _request_id(scope)
+        family, key_id = family_of(scope["path"]), ""
+        route: Route | None = None
+        try:
+            self._hosts.check(scope)
+            key_id = self._keys.check(scope)
+            route, path_rest = self._router.find(scope["method"], scope["path"])
+            family = route.family
+            request = Request(scope, receive, Context(request_id, key_id), self._limits, path_rest)
+            response = await route.handler(request)
+        except TurboError as error:
+            response = render_error(error, family)
+        except Disconnected:
+            self._note(scope, route, _CLIENT_LEFT, started_ns, 0, request_id, key_id)
+            return
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            response = render_error(TurboError("internal error; the server's log says why"), family)
+        n_bytes = await self._send(scope, send, response, request_id)
+        self._note(scope, route, response.status, started_ns, n_bytes, request_id, key_id)
+
+    async def _send(self, scope: Scope, send: Send, response: Response, request_id: str) -> int:
+        encoded = request_id.encode("latin-1")
+        headers = [(b"x-request-id", encoded), (b"request-id", encoded)]
+        return await send_response(send, response, headers, is_head=scope["method"] == "HEAD")
+
+    def _note(
+        self,
+        scope: Scope,
+        route: Route | None,
+        status: int,
+        started_ns: int,
+        n_bytes: int,
+        request_id: str,
+        key_id: str,
+    ) -> None:
+        seconds = (time.perf_counter_ns() - started_ns) / 1e9
+        self._metrics.observe(route.path if route else "unknown", status, seconds)
+        if self._access is not None:
+            self._access.write(
+                scope["method"], scope["path"], status, seconds * 1000, n_bytes, request_id, key_id
+            )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._engine.start()
+        except TurboError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._engine.stop()
+        if self._access is not None:
+            self._access.flush()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _warn_if_open(self, host: str) -> None:
+        if not self._keys.are_required and not self._hosts.is_loopback(host):
+            logger.warning("listening on %s without a key: anyone who reaches this port may use it; "
+                           "set EMBEDDINGS_API_KEY", host)  # fmt: skip
+
+
+def _request_id(scope: Scope) -> str:
+    """Returns the client's own id if it sent a sane one, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _CLIENT_ID.fullmatch(value):
+            return str(value, "ascii")
+    return "req_" + secrets.token_hex(12)
+
+
+def _routes(engine: Engine, settings: Settings, metrics: Metrics) -> Sequence[Route]:
+    return [
+        *ollama.routes(engine, settings.default_embed_model),
+        *openai.routes(engine, settings.default_embed_model),
+        *native.routes(engine),
+        Route("/metrics", ("GET",), metrics.render, "native"),
+    ]

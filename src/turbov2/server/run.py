@@ -1,0 +1,98 @@
+"""Serving: Settings → a listening server that drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from turbov2.catalog import Catalog
+from turbov2.engine import LocalEngine
+from turbov2.server.app import build_app
+from turbov2.settings import Settings
+
+_BACKLOG = 2048
+_FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
+_IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Returns the shipped catalogue with the user's file and overrides. Raises: CatalogError."""
+    chosen = Path(settings.models_file).expanduser() if settings.models_file else None
+    usual = settings.home_path / "models.toml"
+    return Catalog.load(chosen or (usual if usual.is_file() else None), settings.hub_overrides)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Returns the bound socket, so that a taken port is known before anything is loaded. Raises: OSError."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((settings.host, settings.port))
+    return bound
+
+
+def serve(settings: Settings, catalog: Catalog, bound: socket.socket) -> int:
+    """Returns the exit code once the server has drained: 0 after a signal, 3 if it could not start."""
+    engine = LocalEngine(catalog, settings)
+    server = _Server(engine, build_app(engine, settings), settings.drain_s)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[bound]))
+    return 0 if server.started else 3
+
+
+class _Server(uvicorn.Server):
+    """Says "not ready" as soon as the signal comes, and listens on until running requests have ended.
+
+    Uvicorn alone stops listening at once, so a probe would see a refused connection instead of a 503,
+    and raises the signal again at the end, which makes a clean stop look like a death.
+    """
+
+    def __init__(self, engine: LocalEngine, app: object, drain_s: float) -> None:
+        super().__init__(_config(app, drain_s))
+        self._engine = engine
+        self._drain_s = drain_s
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Afterwards SIGINT and SIGTERM ask for a drain; the handlers before come back at the end."""
+        before = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Afterwards running requests have ended, or `drain_s` has passed."""
+        self._engine.begin_drain()
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._drain_s
+        while self.server_state.tasks and not self.force_exit and loop.time() < deadline_s:
+            await asyncio.wait(set(self.server_state.tasks), timeout=_FORCE_EXIT_CHECK_S)
+        await super().shutdown(sockets)
+
+
+def _config(app: object, drain_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="auto",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_S,
+        timeout_graceful_shutdown=math.ceil(drain_s),
+        proxy_headers=False,
+    )

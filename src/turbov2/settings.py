@@ -1,0 +1,340 @@
+"""Settings: every knob of the server in one frozen object, read once at start.
+
+The only module that reads the environment. A value that does not parse, or an unknown name under the
+TURBOV2_ prefix, stops the start and is named. Flags of the command line win over the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from turbov2.units import parse_bytes, parse_duration_s
+
+PREFIX = "TURBOV2_"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used: names the variable, the value and what is expected."""
+
+
+def _parse_bool(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"'{text}' is not one of true, false")
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else None
+        if value is None or not low <= value <= high:
+            raise ValueError(f"'{text}' is not a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"'{text}' is not one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _default_home() -> str:
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return f"{base}/turbov2"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One knob: its field, its variable, what it accepts and one sentence about it."""
+
+    field: str
+    variable: str
+    default: str  # as it would be written in the environment
+    kind: str  # shown to people
+    parse: Callable[[str], Any]
+    meaning: str
+    is_secret: bool = False
+
+
+def _text(value: str) -> str:
+    return value
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", "HOST", "0.0.0.0", "address", _text, "Address the server listens on."),
+    Setting(
+        "port", "PORT", "11435", "port", _integer(0, 65535), "Port the server listens on; 0 picks a free one."
+    ),
+    Setting(
+        "api_key",
+        "EMBEDDINGS_API_KEY",
+        "",
+        "keys",
+        _text,
+        "Keys that may call the server, comma-separated; `@file` reads one key a line. Empty: open to all.",
+        is_secret=True,
+    ),
+    Setting(
+        "open_paths",
+        "TURBOV2_OPEN_PATHS",
+        "/,/health,/livez,/readyz,/healthz",
+        "paths",
+        _parse_list,
+        "Paths answered without a key; a trailing * matches everything below.",
+    ),
+    Setting(
+        "allowed_hosts",
+        "TURBOV2_ALLOWED_HOSTS",
+        "",
+        "hosts",
+        _parse_list,
+        "Host names accepted beside IP addresses, localhost and single-label names; `*` accepts all. "
+        "Empty: checked only when listening on loopback.",
+    ),
+    Setting(
+        "cors_origins",
+        "TURBOV2_CORS_ORIGINS",
+        "http://localhost:*,http://127.0.0.1:*,https://localhost:*,https://127.0.0.1:*",
+        "origins",
+        _parse_list,
+        "Browser origins that may call the server; `*` in a port or alone matches any.",
+    ),
+    Setting(
+        "home",
+        "TURBOV2_HOME",
+        _default_home(),
+        "folder",
+        _text,
+        "Where pulled packages and the list of installed models are kept (hub files live in HF_HOME).",
+    ),
+    Setting(
+        "models_file",
+        "TURBOV2_MODELS_FILE",
+        "",
+        "file",
+        _text,
+        "TOML file that adds or overrides models; empty: `models.toml` in TURBOV2_HOME, if it exists.",
+    ),
+    Setting(
+        "auto_pull",
+        "TURBOV2_AUTO_PULL",
+        "true",
+        "bool",
+        _parse_bool,
+        "Fetch the weights of a catalogued, pinned model when it is first asked for.",
+    ),
+    Setting(
+        "default_embed_model",
+        "TURBOV2_DEFAULT_EMBED_MODEL",
+        "wordllama-256d",
+        "model",
+        _text,
+        "Model that embeds when a request names none.",
+    ),
+    Setting(
+        "preload",
+        "TURBOV2_PRELOAD",
+        "wordllama-256d",
+        "models",
+        _parse_list,
+        "Models loaded before the server is ready, and kept.",
+    ),
+    Setting(
+        "keep_alive_s",
+        "TURBOV2_KEEP_ALIVE",
+        "5m",
+        "duration",
+        parse_duration_s,
+        "How long an idle model stays loaded when a request does not say; negative: for ever.",
+    ),
+    Setting(
+        "host_budget_bytes",
+        "TURBOV2_HOST_BUDGET",
+        "0",
+        "size",
+        parse_bytes,
+        "Host memory that loaded models may take in all; 0: 80 % of the container's or machine's memory.",
+    ),
+    Setting(
+        "load_timeout_s",
+        "TURBOV2_LOAD_TIMEOUT",
+        "10m",
+        "duration",
+        parse_duration_s,
+        "How long a request waits for its model to load.",
+    ),
+    Setting(
+        "max_queue",
+        "TURBOV2_MAX_QUEUE",
+        "512",
+        "requests",
+        _integer(1, 1_000_000),
+        "Requests that may wait for one model; more are answered 503.",
+    ),
+    Setting(
+        "max_body_bytes",
+        "TURBOV2_MAX_BODY",
+        "64MiB",
+        "size",
+        parse_bytes,
+        "Largest request body; more is answered 413.",
+    ),
+    Setting(
+        "max_texts",
+        "TURBOV2_MAX_TEXTS",
+        "32768",
+        "texts",
+        _integer(1, 10_000_000),
+        "Most texts in one request.",
+    ),
+    Setting(
+        "max_text_chars",
+        "TURBOV2_MAX_TEXT_CHARS",
+        "1000000",
+        "characters",
+        _integer(1, 1_000_000_000),
+        "Longest single text.",
+    ),
+    Setting(
+        "drain_s",
+        "TURBOV2_DRAIN",
+        "25s",
+        "duration",
+        parse_duration_s,
+        "How long running requests may finish after SIGTERM.",
+    ),
+    Setting(
+        "access_log", "TURBOV2_ACCESS_LOG", "true", "bool", _parse_bool, "Write one log line per request."
+    ),
+    Setting(
+        "log_level",
+        "TURBOV2_LOG_LEVEL",
+        "info",
+        "level",
+        _one_of("debug", "info", "warning", "error"),
+        "Least severe log line written.",
+    ),
+    Setting(
+        "log_format",
+        "TURBOV2_LOG_FORMAT",
+        "console",
+        "format",
+        _one_of("console", "json"),
+        "Log lines for people or for machines.",
+    ),
+)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The values of all settings, and where each came from."""
+
+    host: str
+    port: int
+    api_key: str
+    open_paths: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    cors_origins: tuple[str, ...]
+    home: str
+    models_file: str
+    auto_pull: bool
+    default_embed_model: str
+    preload: tuple[str, ...]
+    keep_alive_s: float
+    host_budget_bytes: int
+    load_timeout_s: float
+    max_queue: int
+    max_body_bytes: int
+    max_texts: int
+    max_text_chars: int
+    drain_s: float
+    access_log: bool
+    log_level: str
+    log_format: str
+    sources: dict[str, str]  # field → "default", "environment" or "flag"
+    hub_overrides: dict[str, str]  # HF_MODEL_* variables that are set
+
+    @property
+    def home_path(self) -> Path:
+        """The data folder, with ~ resolved."""
+        return Path(self.home).expanduser()
+
+    def api_keys(self) -> tuple[str, ...]:
+        """Returns the configured keys, files read. Raises: SettingsError."""
+        keys: list[str] = []
+        for entry in _parse_list(self.api_key):
+            keys += _read_keys(entry[1:]) if entry.startswith("@") else [entry]
+        return tuple(keys)
+
+
+def _read_keys(path: str) -> list[str]:
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"EMBEDDINGS_API_KEY: the key file '{path}' cannot be read") from error
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not keys:
+        raise SettingsError(f"EMBEDDINGS_API_KEY: the key file '{path}' holds no key")
+    return keys
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, flags: Mapping[str, str | None] | None = None
+) -> Settings:
+    """Returns the settings of this start: defaults, then the environment, then `flags` by field name.
+
+    Raises: SettingsError naming every setting that cannot be used.
+    """
+    env = os.environ if environment is None else environment
+    given = {field: text for field, text in (flags or {}).items() if text is not None}
+    problems = _unknown_names(env)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in SETTINGS:
+        text, sources[setting.field] = _pick(setting, env, given)
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError as error:
+            problems.append(f"{setting.variable}: {error}")
+    if problems:
+        raise SettingsError("; ".join(problems))
+    overrides = {name: value for name, value in env.items() if name.startswith("HF_MODEL_") and value}
+    settings = Settings(**values, sources=sources, hub_overrides=overrides)
+    settings.api_keys()  # an unreadable key file must stop the start, not the first request
+    return settings
+
+
+def _pick(setting: Setting, env: Mapping[str, str], flags: Mapping[str, str]) -> tuple[str, str]:
+    if setting.field in flags:
+        return flags[setting.field], "flag"
+    # An empty variable is how Compose files say "not set".
+    if env.get(setting.variable):
+        return env[setting.variable], "environment"
+    return setting.default, "default"
+
+
+def _unknown_names(env: Mapping[str, str]) -> list[str]:
+    known = {setting.variable for setting in SETTINGS}
+    problems = []
+    for name in sorted(env):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            problems.append(f"{name}: no such setting{hint}")
+    return problems

@@ -1,0 +1,23 @@
+"""Canonical requests, results and events: the one vocabulary inside.
+
+Owns frozen structs that engine, runners and wires share. Must not know any wire's field names, any
+library that runs models, or where a request came from.
+"""
+
+from turbov2.types.context import Context
+from turbov2.types.embed import EmbedBatch, EmbedOutput, EmbedRequest, EmbedResult
+from turbov2.types.load import Loaded, LoadSpec
+from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
+
+__all__ = [
+    "Context",
+    "EmbedBatch",
+    "EmbedOutput",
+    "EmbedRequest",
+    "EmbedResult",
+    "LoadSpec",
+    "Loaded",
+    "ModelStatus",
+    "PullProgress",
+    "ResidentStatus",
+]

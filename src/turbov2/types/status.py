@@ -1,0 +1,66 @@
+"""What the engine tells about models: whether one can run here, what is resident, how a pull goes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+import msgspec
+
+Availability = Literal["ready", "installed", "absent", "unavailable"]
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """One catalogue entry as it stands on this machine.
+
+    availability: "ready" is loaded; "installed" has its weights here; "absent" would be pulled;
+    "unavailable" cannot run here. `reason` and `fix` are empty when nothing is in the way.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    capability: str
+    backend: str
+    runner: str
+    summary: str
+    licence: str
+    source: str  # e.g. "hub:owner/name@revision", "package:name==version"
+    revision: str
+    digest: str  # hex sha256 that identifies the weights; of the source's name while they are absent
+    size_bytes: int  # on disk if installed, else the catalogue's estimate
+    availability: Availability
+    reason: str = ""
+    fix: str = ""
+    modified_at: dt.datetime | None = None  # when the weights arrived here
+    dimensions: int | None = None
+    is_matryoshka: bool = False
+    max_tokens: int | None = None
+    pooling: str | None = None
+    dtype: str | None = None  # known once it was loaded
+    n_parameters: int | None = None
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+
+class ResidentStatus(msgspec.Struct, frozen=True):
+    """One resident model: who holds it, how large it is, until when it stays."""
+
+    model: ModelStatus
+    state: str  # loading | ready | draining | unloading | failed
+    leases: int
+    host_bytes: int
+    device_bytes: int
+    loaded_at: dt.datetime
+    last_used_at: dt.datetime
+    expires_at: dt.datetime | None  # None: stays until evicted or asked to go
+    load_s: float
+
+
+class PullProgress(msgspec.Struct, frozen=True):
+    """One step of a pull. `file` is empty for steps that concern the whole model."""
+
+    phase: Literal["resolving", "downloading", "verifying", "publishing", "done"]
+    file: str = ""
+    sha256: str = ""
+    total_bytes: int = 0
+    done_bytes: int = 0

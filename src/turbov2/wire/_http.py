@@ -1,0 +1,178 @@
+"""The smallest request and response that every family needs, straight on ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+import msgspec
+
+from turbov2.errors import BodyTooLarge
+from turbov2.types import Context
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Family = Literal["ollama", "openai", "native"]
+
+JSON = b"application/json; charset=utf-8"
+NDJSON = b"application/x-ndjson"
+TEXT = b"text/plain; charset=utf-8"
+
+
+class Disconnected(Exception):
+    """The client left before its request was complete."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one request may bring."""
+
+    max_body_bytes: int
+    max_texts: int
+    max_text_chars: int
+
+
+class Request:
+    """One HTTP request. `path_rest` is what followed a prefix route."""
+
+    __slots__ = ("_body", "_receive", "context", "limits", "path_rest", "scope")
+
+    def __init__(
+        self, scope: Scope, receive: Receive, context: Context, limits: Limits, path_rest: str
+    ) -> None:
+        self.scope = scope
+        self.context = context
+        self.limits = limits
+        self.path_rest = path_rest
+        self._receive = receive
+
+    def header(self, name: bytes) -> bytes | None:
+        """Returns the first header of this lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return None
+
+    def query(self) -> dict[str, str]:
+        """Returns the query parameters, the last of each name."""
+        return {
+            name: values[-1]
+            for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()
+        }
+
+    async def body(self) -> bytes:
+        """Returns the whole body. Raises: BodyTooLarge as soon as it is known, Disconnected."""
+        self._check_declared_length()
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        if not message.get("more_body"):
+            return self._within_limit(message.get("body", b""))
+        received = bytearray(message["body"])
+        while message.get("more_body"):
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            received += message.get("body", b"")
+            self._within_limit(received)
+        return bytes(received)
+
+    async def disconnected(self) -> None:
+        """Returns when the client has left. Only after `body`."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _check_declared_length(self) -> None:
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > self.limits.max_body_bytes:
+            self._refuse_body(f"{int(declared)} bytes")
+
+    def _within_limit(self, body: bytes | bytearray) -> bytes:
+        if len(body) > self.limits.max_body_bytes:
+            self._refuse_body(f"more than {self.limits.max_body_bytes} bytes")
+        return body  # type: ignore[return-value]
+
+    def _refuse_body(self, size: str) -> None:
+        raise BodyTooLarge(
+            f"the request body has {size}, the limit is {self.limits.max_body_bytes}; "
+            "send fewer inputs per request or raise TURBOV2_MAX_BODY"
+        )
+
+
+class Response(msgspec.Struct):
+    """What to answer. `body` as pieces is sent piece by piece; an async body is a stream."""
+
+    body: bytes | list[bytes] | AsyncIterator[bytes]
+    status: int = 200
+    media_type: bytes = JSON
+    headers: Iterable[tuple[bytes, bytes]] = ()
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A path (or, ending in "/", a prefix) with its methods. HEAD follows GET by itself."""
+
+    path: str
+    methods: tuple[str, ...]
+    handler: Handler
+    family: Family
+
+
+async def send_response(
+    send: Send, response: Response, extra: list[tuple[bytes, bytes]], is_head: bool
+) -> int:
+    """Returns the number of body bytes sent."""
+    body = response.body
+    headers = [(b"content-type", response.media_type), *response.headers, *extra]
+    if isinstance(body, bytes):
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if is_head else body})
+        return len(body)
+    if isinstance(body, list):
+        return await _send_pieces(send, response.status, headers, body)
+    return await _send_stream(send, response.status, headers, body)
+
+
+async def _send_pieces(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], pieces: list[bytes]
+) -> int:
+    n_bytes = sum(map(len, pieces))
+    headers.append((b"content-length", b"%d" % n_bytes))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return n_bytes
+
+
+async def _send_stream(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], frames: AsyncIterator[bytes]
+) -> int:
+    # Proxies must pass each frame on at once; X-Accel-Buffering is nginx's switch for that.
+    headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    n_bytes = 0
+    async for frame in frames:
+        n_bytes += len(frame)
+        await send({"type": "http.response.body", "body": frame, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return n_bytes
+
+
+async def until_disconnect(request: Request, work: Awaitable[Any]) -> Any:
+    """Returns what `work` returns; cancels it when the client leaves first. Raises: Disconnected."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.create_task(request.disconnected())
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Disconnected
+    finally:
+        for pending in (task, gone):
+            pending.cancel()

@@ -1,0 +1,5 @@
+"""Our own API: health, probes and status."""
+
+from turbov2.wire.native.routes import routes
+
+__all__ = ["routes"]

@@ -1,0 +1,76 @@
+"""Ollama bodies → canonical requests, results → Ollama bodies. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from turbov2.errors import InvalidRequest
+from turbov2.types import EmbedRequest, EmbedResult
+from turbov2.units import parse_duration_s
+from turbov2.wire._http import Limits
+from turbov2.wire._inputs import check_texts
+from turbov2.wire._vectors import json_rows
+from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, KeepAlive
+
+
+def parse_keep_alive_s(value: KeepAlive) -> float | None:
+    """Returns seconds, inf for "for ever", None for the server's default. Raises: InvalidRequest."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            return parse_duration_s(value)
+        except ValueError as error:
+            raise InvalidRequest(f"keep_alive: {error}", param="keep_alive") from error
+    return math.inf if value < 0 else float(value)
+
+
+def embed_inputs(body: EmbedBody) -> Sequence[str]:
+    """Returns the texts; none when the request only loads or unloads."""
+    if isinstance(body.input, str):
+        return [body.input] if body.input else []
+    return body.input or []
+
+
+def parse_embed(body: EmbedBody, model: str, limits: Limits) -> EmbedRequest:
+    """Returns the canonical request. Raises: InvalidRequest."""
+    inputs = embed_inputs(body)
+    check_texts(inputs, limits)
+    return EmbedRequest(
+        model=model,
+        inputs=inputs,
+        input_type=body.input_type or "document",
+        dimensions=body.dimensions or None,  # 0 is Ollama's "all"
+        truncate=body.truncate is not False,
+        keep_alive_s=parse_keep_alive_s(body.keep_alive),
+    )
+
+
+def render_embed(model: str, result: EmbedResult) -> bytes | list[bytes]:
+    """Returns the body of POST /api/embed. `model` is spelled as the request did."""
+    head = b'{"model":%b,"embeddings":' % msgspec.json.encode(model)
+    tail = b',"total_duration":%d,"load_duration":%d,"prompt_eval_count":%d%b}' % (
+        result.total_ns,
+        result.load_ns,
+        result.n_tokens,
+        b',"truncated":%b' % msgspec.json.encode(result.truncated) if result.truncated else b"",
+    )
+    rows = json_rows(result.vectors)
+    return head + rows[0] + tail if len(rows) == 1 else [head, *rows, tail]
+
+
+def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedRequest:
+    """Returns the canonical request of the older form, whose vectors Ollama does not normalise."""
+    inputs = [body.prompt or ""]
+    check_texts(inputs, limits)
+    return EmbedRequest(
+        model=model, inputs=inputs, normalize=False, keep_alive_s=parse_keep_alive_s(body.keep_alive)
+    )
+
+
+def render_embeddings(result: EmbedResult) -> bytes:
+    """Returns the body of POST /api/embeddings."""
+    return b'{"embedding":%b}' % json_rows(result.vectors)[0][1:-1]

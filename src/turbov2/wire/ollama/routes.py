@@ -1,0 +1,140 @@
+"""Ollama's routes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turbov2.engine.protocol import Engine
+from turbov2.errors import InvalidRequest
+from turbov2.wire._body import parse_json
+from turbov2.wire._http import TEXT, Request, Response, Route
+from turbov2.wire.ollama import adapt, listing
+from turbov2.wire.ollama.pull import pull_frames, pull_whole
+from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, GenerateBody, ModelBody
+
+# Clients gate features on it; the newest release whose embedding behaviour these routes follow.
+OLLAMA_VERSION = "0.13.5"
+
+_EMBED = msgspec.json.Decoder(EmbedBody)
+_EMBEDDINGS = msgspec.json.Decoder(EmbeddingsBody)
+_MODEL = msgspec.json.Decoder(ModelBody)
+_GENERATE = msgspec.json.Decoder(GenerateBody)
+
+
+class OllamaRoutes:
+    """The handlers, around one engine."""
+
+    def __init__(self, engine: Engine, default_embed_model: str) -> None:
+        self._engine = engine
+        self._default_embed_model = default_embed_model
+
+    async def root(self, request: Request) -> Response:
+        """GET /: what Ollama's clients look for."""
+        return Response(b"Ollama is running", media_type=TEXT)
+
+    async def version(self, request: Request) -> Response:
+        """GET /api/version."""
+        return Response(msgspec.json.encode({"version": OLLAMA_VERSION}))
+
+    async def embed(self, request: Request) -> Response:
+        """POST /api/embed. Without input it loads, or with keep_alive 0 unloads."""
+        body = parse_json(await request.body(), _EMBED)
+        model = body.model or self._default_embed_model
+        if not body.input:
+            await self._load_or_unload(request, model, adapt.parse_keep_alive_s(body.keep_alive))
+            return Response(msgspec.json.encode({"model": model, "embeddings": []}))
+        result = await self._engine.embed(adapt.parse_embed(body, model, request.limits), request.context)
+        return Response(adapt.render_embed(model, result))
+
+    async def embeddings(self, request: Request) -> Response:
+        """POST /api/embeddings."""
+        body = parse_json(await request.body(), _EMBEDDINGS)
+        model = _required(body.model)
+        if not body.prompt:
+            await self._load_or_unload(request, model, adapt.parse_keep_alive_s(body.keep_alive))
+            return Response(b'{"embedding":[]}')
+        result = await self._engine.embed(
+            adapt.parse_embeddings(body, model, request.limits), request.context
+        )
+        return Response(adapt.render_embeddings(result))
+
+    async def tags(self, request: Request) -> Response:
+        """GET /api/tags: every catalogued model, with why it cannot run if it cannot."""
+        return Response(listing.render_tags(self._engine.models()))
+
+    async def ps(self, request: Request) -> Response:
+        """GET /api/ps."""
+        return Response(listing.render_ps(self._engine.residents()))
+
+    async def show(self, request: Request) -> Response:
+        """POST /api/show."""
+        body = parse_json(await request.body(), _MODEL)
+        return Response(listing.render_show(self._engine.model(_required(body.model or body.name))))
+
+    async def pull(self, request: Request) -> Response:
+        """POST /api/pull. Streams unless told otherwise."""
+        body = parse_json(await request.body(), _MODEL)
+        name = self._engine.model(_required(body.model or body.name)).name
+        if body.stream is False:
+            return Response(await pull_whole(self._engine.pull(name)))
+        return await pull_frames(self._engine.pull(name))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /api/delete."""
+        body = parse_json(await request.body(), _MODEL)
+        name = _required(body.model or body.name)
+        if not await self._engine.delete(name):
+            return Response(msgspec.json.encode({"error": f"model '{name}' not found"}), status=404)
+        return Response(b"")
+
+    async def generate(self, request: Request) -> Response:
+        """POST /api/generate and /api/chat: loading and unloading, until a model generates."""
+        body = parse_json(await request.body(), _GENERATE)
+        status = self._engine.model(_required(body.model))
+        verb = "chat" if request.scope["path"] == "/api/chat" else "generate"
+        if body.prompt or body.messages or status.capability != "embed":
+            raise InvalidRequest(f'"{status.name}" does not support {verb}', param="model")
+        keep_alive_s = adapt.parse_keep_alive_s(body.keep_alive)
+        await self._load_or_unload(request, status.name, keep_alive_s)
+        return Response(
+            listing.render_done(body.model or "", verb, "unload" if keep_alive_s == 0 else "load")
+        )
+
+    async def authoring(self, request: Request) -> Response:
+        """POST /api/create, /api/copy, /api/push: models come from the catalogue."""
+        message = "not supported here: models are added in the models file (TURBOV2_MODELS_FILE)"
+        return Response(msgspec.json.encode({"error": message}), status=501)
+
+    async def _load_or_unload(self, request: Request, model: str, keep_alive_s: float | None) -> None:
+        if keep_alive_s == 0:
+            await self._engine.unload(model)
+        else:
+            await self._engine.load(model, keep_alive_s, request.context)
+
+
+def _required(name: str | None) -> str:
+    if not name:
+        raise InvalidRequest("model is required", param="model")
+    return name
+
+
+def routes(engine: Engine, default_embed_model: str) -> list[Route]:
+    """Returns this family's routes."""
+    ollama = OllamaRoutes(engine, default_embed_model)
+    table = [
+        ("/", ("GET",), ollama.root),
+        ("/api/version", ("GET",), ollama.version),
+        ("/api/tags", ("GET",), ollama.tags),
+        ("/api/ps", ("GET",), ollama.ps),
+        ("/api/show", ("POST",), ollama.show),
+        ("/api/embed", ("POST",), ollama.embed),
+        ("/api/embeddings", ("POST",), ollama.embeddings),
+        ("/api/pull", ("POST",), ollama.pull),
+        ("/api/delete", ("DELETE",), ollama.delete),
+        ("/api/generate", ("POST",), ollama.generate),
+        ("/api/chat", ("POST",), ollama.generate),
+        ("/api/create", ("POST",), ollama.authoring),
+        ("/api/copy", ("POST",), ollama.authoring),
+        ("/api/push", ("POST",), ollama.authoring),
+    ]
+    return [Route(path, methods, handler, "ollama") for path, methods, handler in table]

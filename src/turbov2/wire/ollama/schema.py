@@ -1,0 +1,48 @@
+"""Bodies Ollama's clients send. Unknown fields are ignored and null means "not given", as there."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+KeepAlive = int | float | str | None
+
+
+class EmbedBody(msgspec.Struct):
+    """POST /api/embed. `input_type` is ours: "query" puts the model's query prompt in front."""
+
+    model: str | None = None
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] | None = None
+    input_type: Literal["query", "document"] | None = None
+
+
+class EmbeddingsBody(msgspec.Struct):
+    """POST /api/embeddings, the older form: one prompt, one vector, not normalised."""
+
+    model: str | None = None
+    prompt: str | None = None
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] | None = None
+
+
+class ModelBody(msgspec.Struct):
+    """POST /api/show and /api/pull, DELETE /api/delete. Old clients and the JavaScript one send `name`."""
+
+    model: str | None = None
+    name: str | None = None
+    stream: bool | None = None
+    verbose: bool | None = None
+
+
+class GenerateBody(msgspec.Struct):
+    """POST /api/generate, POST /api/chat: what decides between loading, unloading and refusing."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Any] | None = None
+    keep_alive: KeepAlive = None

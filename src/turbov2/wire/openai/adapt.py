@@ -1,0 +1,79 @@
+"""OpenAI bodies → canonical requests, results → OpenAI bodies. Pure."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from turbov2.errors import InvalidRequest
+from turbov2.types import EmbedRequest, EmbedResult
+from turbov2.types.embed import Inputs
+from turbov2.wire._http import Limits
+from turbov2.wire._inputs import check_texts
+from turbov2.wire._vectors import PIECE_FLOATS, base64_row
+from turbov2.wire.openai.schema import EmbeddingsBody
+
+
+def parse_inputs(value: str | list[str | int | list[int]] | None) -> Inputs:
+    """Returns texts, or token id lists. Raises: InvalidRequest for none, or for a mixture."""
+    if isinstance(value, str):
+        return [value]
+    if not value:
+        raise InvalidRequest("input is empty: expected a text, a list of texts, or token ids", param="input")
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        return [cast("list[int]", value)]
+    if kinds == {list} and not all(value):
+        raise InvalidRequest("input holds an empty list of token ids", param="input")
+    if len(kinds) == 1:
+        return cast(Inputs, value)
+    raise InvalidRequest("input mixes texts and token ids: send one kind", param="input")
+
+
+def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedRequest:
+    """Returns the canonical request. Raises: InvalidRequest."""
+    inputs = parse_inputs(body.input)
+    check_texts(inputs, limits)
+    return EmbedRequest(
+        model=model,
+        inputs=inputs,
+        input_type=body.input_type or "document",
+        dimensions=body.dimensions,
+        must_be_matryoshka=True,
+        truncate=False,  # OpenAI refuses what is too long
+    )
+
+
+def render_embeddings(model: str, result: EmbedResult, is_base64: bool) -> bytes | list[bytes]:
+    """Returns the body of POST /v1/embeddings, in pieces when it is large."""
+    head = b'{"object":"list","data":['
+    tail = b'],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}' % (
+        msgspec.json.encode(model),
+        result.n_tokens,
+        result.n_tokens,
+    )
+    step = max(1, PIECE_FLOATS // result.vectors.shape[1])
+    pieces = [
+        _rows(result.vectors[start : start + step], start, is_base64)
+        for start in range(0, len(result.vectors), step)
+    ]
+    if len(pieces) == 1:
+        return head + pieces[0] + tail
+    return [head, *(b"," * (n > 0) + piece for n, piece in enumerate(pieces)), tail]
+
+
+def _rows(vectors: NDArray[np.float32], first: int, is_base64: bool) -> bytes:
+    if is_base64:
+        values = [b'"%b"' % base64_row(row) for row in vectors]
+    else:
+        # One call formats all numbers; each row ends at the bracket before the next row's.
+        text = orjson.dumps(np.ascontiguousarray(vectors), option=orjson.OPT_SERIALIZE_NUMPY)
+        values = [b"[%b]" % row for row in text[2:-2].split(b"],[")]
+    return b",".join(
+        b'{"object":"embedding","index":%d,"embedding":%b}' % (first + n, value)
+        for n, value in enumerate(values)
+    )

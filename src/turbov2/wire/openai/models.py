@@ -1,0 +1,65 @@
+"""GET /v1/models in one body that OpenAI's and Anthropic's clients both read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from turbov2.errors import InvalidRequest
+from turbov2.types import ModelStatus
+
+_NO_DATE = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+_MAX_LIMIT = 1000
+
+
+def render_models(models: Sequence[ModelStatus], query: dict[str, str]) -> bytes:
+    """Returns the list; `limit`, `after_id` and `before_id` apply only when given. Raises: InvalidRequest."""
+    shown, has_more = _page(models, query)
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": [model_object(model) for model in shown],
+            # Anthropic's iterators stop on this; without it they would ask for ever.
+            "has_more": has_more,
+            "first_id": shown[0].name if shown else None,
+            "last_id": shown[-1].name if shown else None,
+        }
+    )
+
+
+def model_object(model: ModelStatus) -> dict[str, Any]:
+    """Returns one model in the union of both shapes. `capability` and what follows are ours."""
+    created = model.modified_at or _NO_DATE
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": int(created.timestamp()),
+        "owned_by": "turbov2",
+        "type": "model",
+        "display_name": model.name,
+        "created_at": created,
+        "lifecycle": "active",
+        "capability": model.capability,
+        "availability": model.availability,
+        "reason": model.reason,
+        "fix": model.fix,
+    }
+
+
+def _page(models: Sequence[ModelStatus], query: dict[str, str]) -> tuple[Sequence[ModelStatus], bool]:
+    names = [model.name for model in models]
+    start, stop = 0, len(models)
+    if query.get("after_id") in names:
+        start = names.index(query["after_id"]) + 1
+    if query.get("before_id") in names:
+        stop = names.index(query["before_id"])
+    if "limit" not in query:
+        return models[start:stop], False
+    limit = query["limit"]
+    if not limit.isdigit() or not 1 <= int(limit) <= _MAX_LIMIT:
+        raise InvalidRequest(f"limit is '{limit[:20]}', expected 1 to {_MAX_LIMIT}", param="limit")
+    shown = models[start : min(stop, start + int(limit))]
+    return shown, start + len(shown) < stop

@@ -1,0 +1,49 @@
+"""OpenAI's routes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turbov2.engine.protocol import Engine
+from turbov2.wire._body import parse_json
+from turbov2.wire._http import Request, Response, Route
+from turbov2.wire.openai import adapt
+from turbov2.wire.openai.models import model_object, render_models
+from turbov2.wire.openai.schema import EmbeddingsBody
+
+_EMBEDDINGS = msgspec.json.Decoder(EmbeddingsBody)
+
+
+class OpenAIRoutes:
+    """The handlers, around one engine."""
+
+    def __init__(self, engine: Engine, default_embed_model: str) -> None:
+        self._engine = engine
+        self._default_embed_model = default_embed_model
+
+    async def embeddings(self, request: Request) -> Response:
+        """POST /v1/embeddings."""
+        body = parse_json(await request.body(), _EMBEDDINGS)
+        model = body.model or self._default_embed_model
+        result = await self._engine.embed(
+            adapt.parse_embeddings(body, model, request.limits), request.context
+        )
+        return Response(adapt.render_embeddings(model, result, body.encoding_format == "base64"))
+
+    async def models(self, request: Request) -> Response:
+        """GET /v1/models."""
+        return Response(render_models(self._engine.models(), request.query()))
+
+    async def model(self, request: Request) -> Response:
+        """GET /v1/models/{id}; ids may hold "/" and ":"."""
+        return Response(msgspec.json.encode(model_object(self._engine.model(request.path_rest))))
+
+
+def routes(engine: Engine, default_embed_model: str) -> list[Route]:
+    """Returns this family's routes."""
+    openai = OpenAIRoutes(engine, default_embed_model)
+    return [
+        Route("/v1/embeddings", ("POST",), openai.embeddings, "openai"),
+        Route("/v1/models", ("GET",), openai.models, "openai"),
+        Route("/v1/models/", ("GET",), openai.model, "openai"),
+    ]

@@ -1,0 +1,242 @@
+"""The wire between runner and child: what goes in comes out, and nothing malformed gets through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from turbov2.errors import InputTooLong, InvalidRequest, QueueFull
+from turbov2.runners import frames
+from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+
+SPEC = LoadSpec(
+    "m", "fake", {"a.bin": "/a"}, "r1", max_tokens=7, options={"delay_s": 0.5, "x": None}
+)
+LOADED = Loaded(capabilities=("embed",), dtype="float32", dimensions=8)
+MESSAGES: list[frames.Message] = [
+    frames.Hello(1, 42),
+    frames.Load(1, SPEC),
+    frames.LoadedReply(1, LOADED),
+    frames.Cancel(5),
+    frames.Dropped(5),
+    frames.Failure(6, "queue_full", "full", None, 1.5),
+    frames.Stop(),
+]
+
+
+def read(data: bytes) -> frames.Frame:
+    """Reads one frame the parent's way."""
+
+    async def run() -> frames.Frame:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        return await frames.read_frame(reader)
+
+    return asyncio.run(run())
+
+
+def send_and_close(sock: socket.socket, data: bytes) -> None:
+    with sock, contextlib.suppress(BrokenPipeError):  # a reader that refuses does not read on
+        sock.sendall(data)
+
+
+def read_blocking(data: bytes) -> frames.Frame:
+    """Reads one frame the child's way."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sender = threading.Thread(target=send_and_close, args=(theirs, data))
+        sender.start()
+        with ours.makefile("rb") as stream:
+            try:
+                return frames.receive_frame(stream)
+            finally:
+                ours.shutdown(socket.SHUT_RDWR)
+                sender.join()
+
+
+def through(message: frames.Message, *arrays: frames.Array) -> frames.Frame:
+    return read(b"".join(frames.encode(message, *arrays)))
+
+
+def raw(header: Any, rest: bytes = b"") -> bytes:
+    packed = header if isinstance(header, bytes) else msgspec.msgpack.encode(header)
+    return struct.pack("<4sI", b"TV2\n", len(packed)) + packed + rest
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+@pytest.mark.parametrize("reading", [read, read_blocking])
+def test_message_round_trip(message: frames.Message, reading: Any) -> None:
+    assert reading(b"".join(frames.encode(message))) == frames.Frame(message)
+
+
+@given(st.lists(st.text()), st.booleans())
+def test_texts_round_trip(texts: list[str], truncate: bool) -> None:
+    message, arrays = frames.pack_batch(3, EmbedBatch(texts, truncate))
+    assert frames.unpack_batch(through(message, *arrays)) == EmbedBatch(texts, truncate)
+
+
+@given(st.lists(st.lists(st.integers(-(2**31), 2**31 - 1)), min_size=1), st.booleans())
+def test_ids_round_trip(ids: list[list[int]], truncate: bool) -> None:
+    message, arrays = frames.pack_batch(3, EmbedBatch(ids, truncate))
+    assert frames.unpack_batch(through(message, *arrays)) == EmbedBatch(ids, truncate)
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9),
+        elements=st.floats(width=32),
+    )
+)
+def test_output_round_trip_is_bit_exact(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    n = len(vectors)
+    output = EmbedOutput(vectors, np.arange(n, dtype=np.int32), np.arange(n) % 2 == 0)
+    message, arrays = frames.pack_output(9, output)
+    got = frames.unpack_output(through(message, *arrays))
+    assert got.vectors.tobytes() == vectors.tobytes()
+    assert got.vectors.shape == vectors.shape
+    assert got.n_tokens.tolist() == output.n_tokens.tolist()
+    assert got.truncated.tolist() == output.truncated.tolist()
+    assert got.vectors.flags.writeable
+
+
+def test_output_is_cast_and_made_contiguous() -> None:
+    vectors = np.arange(12, dtype=np.float64).reshape(3, 4).T
+    output: Any = EmbedOutput(vectors, [1, 2, 3, 4], [True, False, True, False])  # type: ignore[arg-type]
+    got = frames.unpack_output(through(*_flat(frames.pack_output(1, output))))
+    np.testing.assert_array_equal(got.vectors, vectors)
+    assert got.vectors.dtype == np.float32
+
+
+def _flat(packed: tuple[frames.Message, tuple[frames.Array, ...]]) -> Any:
+    return packed[0], *packed[1]
+
+
+def test_blocking_and_stream_ends_agree_on_large_buffers() -> None:
+    vectors = np.random.default_rng(0).random((300, 1024), dtype=np.float32)
+    data = b"".join(frames.encode(frames.EmbedReply(1), vectors))
+    assert read(data).buffers[0].tobytes() == vectors.tobytes()
+    assert read_blocking(data).buffers[0].tobytes() == vectors.tobytes()
+
+
+@pytest.mark.parametrize(
+    "error", [InputTooLong("long", param="input"), QueueFull("q", retry_after_s=2.5)]
+)
+def test_errors_keep_class_and_fields(error: Any) -> None:
+    got = frames.error_of(through(frames.failure(4, error)).message)  # type: ignore[arg-type]
+    assert type(got) is type(error)
+    assert got.to_fields() == error.to_fields()
+
+
+def test_endless_error_text_is_cut() -> None:
+    assert len(frames.failure(1, InvalidRequest("x" * 10**7)).message) == frames.MAX_MESSAGE_CHARS
+
+
+MALFORMED = {
+    "not a frame": b"HTTP/1.1 200 OK\r\n\r\n",
+    "header too long": struct.pack("<4sI", b"TV2\n", frames.MAX_HEADER_BYTES + 1),
+    "header not msgpack": raw(b"\xc1\xc1\xc1"),
+    "header not utf-8": raw(b"\x92\x82\xa4type\xa4Stop\xa1\xff\x01\x90"),
+    "trailing header bytes": raw(msgspec.msgpack.encode([{"type": "Stop"}, []]) + b"\x00"),
+    "unknown message": raw([{"type": "Eval", "code": "1"}, []]),
+    "unknown field": raw([{"type": "Stop", "now": True}, []]),
+    "missing field": raw([{"type": "Cancel"}, []]),
+    "negative op": raw([{"type": "Cancel", "op_id": -1}, []]),
+    "object dtype": raw([{"type": "EmbedReply", "op_id": 1}, [["object", [1]]]]),
+    "negative shape": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", [-1, 8]]]]),
+    "three axes": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", [1, 1, 1]]]]),
+    "no axes": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", []]]]),
+    "buffer too large": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", [2**40, 2**40]]]]),
+    "buffers too large together": raw(
+        [{"type": "EmbedReply", "op_id": 1}, [["uint8", [frames.MAX_BUFFER_BYTES]], ["uint8", [1]]]]
+    ),
+    "too many buffers": raw(
+        [{"type": "EmbedReply", "op_id": 1}, [["uint8", [0]]] * (frames.MAX_BUFFERS + 1)]
+    ),
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize("reading", [read, read_blocking])
+def test_malformed_frames_are_refused(data: bytes, reading: Any) -> None:
+    with pytest.raises(frames.FrameError):
+        reading(data)
+
+
+@given(st.binary(max_size=64))
+def test_any_header_decodes_or_is_a_frame_error(header: bytes) -> None:
+    with contextlib.suppress(frames.FrameError):
+        frames.decode_header(header)
+
+
+@pytest.mark.parametrize("reading", [read, read_blocking])
+@pytest.mark.parametrize("n", [0, 3, 8, 20, -1])
+def test_a_cut_stream_is_an_eof(reading: Any, n: int) -> None:
+    data = b"".join(frames.encode(frames.EmbedReply(1), np.zeros((2, 3), np.float32)))
+    with pytest.raises(EOFError):
+        reading(data[:n])
+
+
+def test_too_much_is_refused_before_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(frames.FrameError, match="9 buffers"):
+        frames.encode(frames.EmbedReply(1), *[np.zeros(1, np.float32)] * 9)
+    with pytest.raises(frames.FrameError, match="float64"):
+        frames.encode(frames.EmbedReply(1), np.zeros(1, np.float64))
+    with pytest.raises(frames.FrameError, match="header"):
+        frames.encode(frames.Load(1, msgspec.structs.replace(SPEC, revision="x" * (1 << 20))))
+    monkeypatch.setattr(frames, "MAX_BUFFER_BYTES", 15)
+    with pytest.raises(frames.FrameError, match="16 bytes"):
+        frames.encode(frames.EmbedReply(1), np.zeros(4, np.float32))
+
+
+INT, FLOAT = np.zeros(2, np.int32), np.zeros((2, 3), np.float32)
+BOOL, BYTES = np.zeros(2, np.bool_), np.zeros(2, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "buffers"),
+    [
+        ("texts", ()),
+        ("texts", (INT,)),
+        ("texts", (np.frombuffer(b"\xc1", np.uint8),)),
+        ("texts", (np.frombuffer(msgspec.msgpack.encode(["a", 1]), np.uint8),)),
+        ("texts", (np.frombuffer(b"\x91\xa1\xff", np.uint8),)),
+        ("ids", (BYTES,)),
+        ("ids", (INT, np.array([3], np.int32))),
+        ("ids", (INT, np.array([3, -1], np.int32))),
+    ],
+)
+def test_batches_with_the_wrong_buffers_are_refused(kind: Any, buffers: Any) -> None:
+    with pytest.raises(frames.FrameError):
+        frames.unpack_batch(frames.Frame(frames.Embed(1, kind, True), buffers))
+
+
+@pytest.mark.parametrize(
+    "buffers", [(), (FLOAT, INT), (FLOAT, BOOL, INT), (FLOAT, INT[:1], BOOL), (FLOAT[0], INT, BOOL)]
+)
+def test_outputs_with_the_wrong_buffers_are_refused(buffers: Any) -> None:
+    with pytest.raises(frames.FrameError):
+        frames.unpack_output(frames.Frame(frames.EmbedReply(1), buffers))
+
+
+@pytest.mark.parametrize("token_id", [2**31, -(2**31) - 1, 2**70])
+def test_ids_that_fit_no_vocabulary_are_the_callers_mistake(token_id: int) -> None:
+    with pytest.raises(InvalidRequest, match=str(token_id)):
+        frames.pack_batch(1, EmbedBatch([[1], [2, token_id]]))
+
+
+def test_lone_surrogates_are_the_callers_mistake() -> None:
+    with pytest.raises(InvalidRequest, match="surrogate"):
+        frames.pack_batch(1, EmbedBatch(["fine", "\ud800"]))
