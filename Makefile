@@ -55,11 +55,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(SERVE_STAMP): $(BIN)/python requirements/serve.txt pyproject.toml
+	@echo "Installing TurboV2 and everything it serves with into $(VENV) (once, about a minute) ..."
 	$(PIP) install --quiet --require-hashes --requirement requirements/serve.txt
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@
 
 $(DEV_STAMP): $(BIN)/python requirements/dev.txt pyproject.toml
+	@echo "Installing what tests and checks need into $(VENV) (once, about a minute) ..."
 	$(PIP) install --quiet --require-hashes --requirement requirements/dev.txt
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@

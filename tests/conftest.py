@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-from tests.support.server import FAKE, INLINE, REAL, RunningServer, fake_model
+from tests.support.server import FAKE, INLINE, REAL, Embed, MakeServer, RunningServer, fake_model
 from turbov2.backends.static import StaticBackend
 from turbov2.catalog import Catalog
 from turbov2.catalog.weights import WeightsStore
 from turbov2.engine.shelf import Shelf
-from turbov2.types import EmbedBatch
-
-MakeServer = Callable[..., RunningServer]
-Embed = Callable[[list[str]], NDArray[np.float32]]
+from turbov2.types import EmbedBatch, LoadSpec
 
 _OTHERS = """
 [models."fake-unbuilt"]
@@ -55,25 +54,35 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def make_server(tmp_path: Path) -> Iterator[MakeServer]:
     """Starts servers of this test's own: `make_server(env={...}, models="...")`."""
     with contextlib.ExitStack() as running:
+        numbers = itertools.count()
 
         def make(**settings: Any) -> RunningServer:
-            return running.enter_context(RunningServer(tmp_path, **settings))
+            folder = tmp_path / f"server{next(numbers)}"
+            folder.mkdir()
+            return running.enter_context(RunningServer(folder, **settings))
 
         yield make
 
 
 @pytest.fixture(scope="session")
-def static_model(tmp_path_factory: pytest.TempPathFactory) -> StaticBackend:
-    """The default model in this process, to compare with."""
+def load_spec(tmp_path_factory: pytest.TempPathFactory) -> LoadSpec:
+    """Where the default model's files are."""
     catalog = Catalog.load(None, {})
     shelf = Shelf(catalog, WeightsStore(tmp_path_factory.mktemp("home")), auto_pull=False)
-    return StaticBackend(shelf.load_spec(catalog.resolve(REAL)))
+    return shelf.load_spec(catalog.resolve(REAL))
 
 
 @pytest.fixture(scope="session")
-def raw_vectors(static_model: StaticBackend) -> Embed:
+def tokenizer(load_spec: LoadSpec) -> Tokenizer:
+    """The default model's tokenizer."""
+    return Tokenizer.from_file(load_spec.files["tokenizer.json"])
+
+
+@pytest.fixture(scope="session")
+def raw_vectors(load_spec: LoadSpec) -> Embed:
     """Texts → `[n, 256]` float32, not normalised, without any server."""
-    return lambda texts: static_model.embed(EmbedBatch(texts)).vectors
+    model = StaticBackend(load_spec)
+    return lambda texts: model.embed(EmbedBatch(texts)).vectors
 
 
 @pytest.fixture(scope="session")

@@ -55,11 +55,11 @@ class TurboError(Exception):
 
 class RequestError(TurboError):
     status = 400
-    code = "invalid_request"
+    code = "request_error"
 
 
 class InvalidRequest(RequestError):
-    pass
+    code = "invalid_request"
 
 
 class InputTooLong(RequestError):

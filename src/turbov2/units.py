@@ -18,7 +18,7 @@ def parse_duration_s(text: str) -> float:
     """
     body = text.strip()
     is_negative = body.startswith("-")
-    body = body.lstrip("+-")
+    body = body[1:] if body[:1] in ("+", "-") else body
     if body == "0":
         return 0.0
     parts = _DURATION_PART.findall(body)

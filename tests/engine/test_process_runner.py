@@ -86,10 +86,10 @@ async def test_results_equal_the_inline_backend(runner: ProcessRunner, batch: Em
 
 async def test_start_tells_what_was_loaded() -> None:
     runner = ProcessRunner()
-    assert not runner.is_alive
+    was_alive = runner.is_alive
     loaded = await runner.start(spec_of(12, dimensions=3))
+    assert (was_alive, runner.is_alive) == (False, True)
     assert loaded == FakeBackend(spec_of(12, dimensions=3)).loaded
-    assert runner.is_alive
     assert runner.pid not in (0, os.getpid())
     await runner.stop(5)
 
@@ -171,9 +171,7 @@ async def test_the_late_answer_of_a_cancelled_op_is_nobodys() -> None:
 def test_the_inbox_turns_a_queued_embed_into_its_cancel() -> None:
     inbox = Inbox()
     for op_id in (1, 2):
-        inbox.put(
-            frames.Frame(frames.Embed(op_id, "texts", truncate=True), (np.zeros(9, np.uint8),))
-        )
+        inbox.put(frames.Frame(frames.Embed(op_id, "texts", truncate=True), (np.zeros(9, np.uint8),)))
     inbox.put(frames.Frame(frames.Cancel(2)))
     inbox.put(frames.Frame(frames.Cancel(7)))  # unknown: ran already
     inbox.put(frames.Frame(frames.Stop()))
@@ -222,9 +220,7 @@ async def test_secrets_stay_with_the_parent(monkeypatch: pytest.MonkeyPatch) -> 
     variables = environment_of(runner.pid)
     await runner.stop(5)
     assert not any(b"s3cret" in variable for variable in variables)
-    assert {b"TURBO_TEST_PLAIN=inherited", b"OMP_NUM_THREADS=1", b"OMP_WAIT_POLICY=passive"} <= {
-        *variables
-    }
+    assert {b"TURBO_TEST_PLAIN=inherited", b"OMP_NUM_THREADS=1", b"OMP_WAIT_POLICY=passive"} <= {*variables}
 
 
 async def test_the_child_leaves_ctrl_c_to_the_parent(runner: ProcessRunner) -> None:

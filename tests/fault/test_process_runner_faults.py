@@ -126,9 +126,7 @@ async def test_a_killed_child_fails_every_pending_op_once_and_a_new_runner_works
     await again.stop(5)
 
 
-async def test_an_op_that_crashes_the_child_takes_its_neighbours_but_not_their_predecessors() -> (
-    None
-):
+async def test_an_op_that_crashes_the_child_takes_its_neighbours_but_not_their_predecessors() -> None:
     runner = ProcessRunner()
     await runner.start(spec_of(crash_on="CRASH"))
     before, crash, after = await asyncio.gather(
@@ -264,8 +262,7 @@ async def test_a_load_past_its_deadline() -> None:
             "malformed answer",
         ),
         (
-            "from turbov2.runners import frames\n"
-            "frames.send_frame(ANSWERS, frames.Stop())\ntime.sleep(50)",
+            "from turbov2.runners import frames\nframes.send_frame(ANSWERS, frames.Stop())\ntime.sleep(50)",
             "malformed answer",
         ),
     ],
@@ -273,9 +270,7 @@ async def test_a_load_past_its_deadline() -> None:
 )
 async def test_a_child_that_does_not_say_hello(tmp_path: Path, body: str, says: str) -> None:
     is_mute = body == "time.sleep(50)"
-    runner = ProcessRunner(
-        executable=child_script(tmp_path, body), start_timeout_s=0.5 if is_mute else 20
-    )
+    runner = ProcessRunner(executable=child_script(tmp_path, body), start_timeout_s=0.5 if is_mute else 20)
     with pytest.raises(RunnerCrashed, match=says):
         await runner.start(spec_of())
     assert not runner.is_alive
@@ -294,19 +289,21 @@ async def test_no_such_interpreter(caplog: pytest.LogCaptureFixture) -> None:
     await runner.stop(1)
 
 
-async def test_an_answer_that_answers_something_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", ["LoadedReply(op_id, loaded)", "Dropped(op_id)", "EmbedReply(op_id)"])
+async def test_an_answer_that_answers_something_else(tmp_path: Path, answer: str) -> None:
     body = """
         from turbov2.runners import frames
         from turbov2.types import Loaded
         stream = REQUESTS.makefile("rb")
         loaded = Loaded(capabilities=("embed",), dtype="float32")
         frames.send_frame(ANSWERS, frames.Hello(frames.PROTOCOL_VERSION, 1))
-        for _ in range(2):  # the load, then wrongly the embed
-            frame = frames.receive_frame(stream)
-            frames.send_frame(ANSWERS, frames.LoadedReply(frame.message.op_id, loaded))
+        op_id = frames.receive_frame(stream).message.op_id
+        frames.send_frame(ANSWERS, frames.LoadedReply(op_id, loaded))
+        op_id = frames.receive_frame(stream).message.op_id
+        frames.send_frame(ANSWERS, frames.ANSWER)
         time.sleep(50)
     """
-    runner = ProcessRunner(executable=child_script(tmp_path, body))
+    runner = ProcessRunner(executable=child_script(tmp_path, body.replace("ANSWER)", f"{answer})")))
     await runner.start(spec_of())
     with pytest.raises(RunnerCrashed, match="malformed answer"):
         await runner.embed(batch_of("a"))
@@ -319,9 +316,9 @@ async def test_an_answer_that_answers_something_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ("raise", InferenceFailed, "the model ran and failed; the server's log has the details"),
-        ("nothing", InferenceFailed, "the model ran and failed; the server's log has the details"),
-        ("memory", OutOfMemory, "memory ran out"),
+        ("raise", InferenceFailed, "failed on this input; the server's log says why"),
+        ("nothing", RunnerCrashed, r"ended \(exit code 1\)"),
+        ("memory", OutOfMemory, "ran out of memory on this input"),
         ("exit", RunnerCrashed, r"ended \(exit code 3\)"),
     ],
 )
@@ -358,9 +355,7 @@ async def test_a_model_too_large_for_memory() -> None:
     await runner.stop(1)
 
 
-async def test_a_flood_on_stderr_is_bounded(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_flood_on_stderr_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     body = "for i in range(200): print(i, 'x' * 100_000, file=sys.stderr)\nsys.exit(1)"
     runner = ProcessRunner(executable=child_script(tmp_path, body))
     with pytest.raises(RunnerCrashed, match="exit code 1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -10,19 +11,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
+from numpy.typing import NDArray
+
 from turbov2 import errors
 
 REAL = "wordllama-256d"
 FAKE = "fake-8d"  # reads 8 words, 8 dimensions, in a process of its own
 INLINE = "fake-inline"  # reads any length, 8 dimensions, in the event loop
 DEADLINE_S = 20.0
+Embed = Callable[[list[str]], NDArray[np.float32]]
 
 _COMMAND = (
     "import sys; from turbov2.settings import load_settings; from turbov2.obs.logs import configure_logs; "
@@ -84,7 +89,13 @@ def fake_model(
     weights = folder / name
     weights.mkdir(parents=True, exist_ok=True)
     (weights / "model.safetensors").write_bytes(b"dummy")
-    lines = [f'[models."{name}"]', 'capability = "embed"', 'backend = "fake"', f'runner = "{runner}"', "dimensions = 8"]
+    lines = [
+        f'[models."{name}"]',
+        'capability = "embed"',
+        'backend = "fake"',
+        f'runner = "{runner}"',
+        "dimensions = 8",
+    ]
     lines += [f"host_bytes = {need_bytes}"]
     lines += [f"max_tokens = {max_tokens}"] if max_tokens is not None else []
     lines += [f'weights = {{ kind = "path", path = "{weights}" }}', f'[models."{name}".options]']
@@ -113,7 +124,9 @@ class RunningServer:
 
     def __enter__(self) -> RunningServer:
         with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(_command(), env=self._env, stdout=log, stderr=log, cwd=self.folder)
+            self._process = subprocess.Popen(
+                _command(), env=self._env, stdout=log, stderr=log, cwd=self.folder
+            )
         try:
             until(self._is_ready)
         except BaseException:
@@ -187,12 +200,23 @@ class RunningServer:
             self._process.wait()
 
 
-@contextlib.contextmanager
-def exchange(server: RunningServer, request: bytes) -> Iterator[socket.socket]:
-    """Inside, `request` has been sent over a connection of its own."""
+MakeServer = Callable[..., RunningServer]
+
+
+def send_raw(server: RunningServer, head: bytes, body: bytes = b"") -> httpx.Response:
+    """Returns the answer to these very bytes: `head` is the request line and headers, without the last blank
+    line. For what no HTTP client would send.
+    """
     with server.connect() as connection:
-        connection.sendall(request)
-        yield connection
+        connection.sendall(head + b"\r\n\r\n" + body)
+        return read_response(connection)
+
+
+def read_response(connection: socket.socket) -> httpx.Response:
+    """Returns the next answer on the connection. Raises: OSError or HTTPException when there is none."""
+    with contextlib.closing(http.client.HTTPResponse(connection)) as answer:
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
 
 
 def read_all(connection: socket.socket) -> bytes:

@@ -20,9 +20,7 @@ from turbov2.errors import InputTooLong, InvalidRequest, QueueFull
 from turbov2.runners import frames
 from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
 
-SPEC = LoadSpec(
-    "m", "fake", {"a.bin": "/a"}, "r1", max_tokens=7, options={"delay_s": 0.5, "x": None}
-)
+SPEC = LoadSpec("m", "fake", {"a.bin": "/a"}, "r1", max_tokens=7, options={"delay_s": 0.5, "x": None})
 LOADED = Loaded(capabilities=("embed",), dtype="float32", dimensions=8)
 MESSAGES: list[frames.Message] = [
     frames.Hello(1, 42),
@@ -131,9 +129,7 @@ def test_blocking_and_stream_ends_agree_on_large_buffers() -> None:
     assert read_blocking(data).buffers[0].tobytes() == vectors.tobytes()
 
 
-@pytest.mark.parametrize(
-    "error", [InputTooLong("long", param="input"), QueueFull("q", retry_after_s=2.5)]
-)
+@pytest.mark.parametrize("error", [InputTooLong("long", param="input"), QueueFull("q", retry_after_s=2.5)])
 def test_errors_keep_class_and_fields(error: Any) -> None:
     got = frames.error_of(through(frames.failure(4, error)).message)  # type: ignore[arg-type]
     assert type(got) is type(error)

@@ -84,6 +84,7 @@ class FakeBackend:
         )
 
     def close(self) -> None:
+        """Afterwards `host_bytes` are free again."""
         self._weights = np.empty(0, dtype=np.uint8)
 
     def _cut_text(self, index: int, text: str, *, truncate: bool) -> tuple[bytes, int, bool]:

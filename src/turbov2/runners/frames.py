@@ -126,6 +126,7 @@ class BufferSpec(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     shape: Shape
 
     def n_bytes(self) -> int:
+        """Returns the buffer's length on the wire."""
         return _ITEM_BYTES[self.dtype] * math.prod(self.shape)
 
 

@@ -11,26 +11,25 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import IO, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from turbov2.errors import InvalidRequest, LoadFailed, RunnerCrashed
 from turbov2.runners import frames
+from turbov2.runners.channels import Ends, Stderr, open_channels
 from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
 
 log = logging.getLogger("turbov2.runners.process")
 T = TypeVar("T")
 
-SECRET_PREFIXES = ("EMBEDDINGS_API_KEY",)  # variables a child never sees: it serves nobody but us
+# Variables a child never sees: it serves nobody but us and fetches nothing.
+SECRET_PREFIXES = ("EMBEDDINGS_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 _LINGER_S = 1.0  # between two signs of the child's end: hang-up, signal, exit code, last output
 _KILL_WAIT_S = 10.0  # SIGKILL waits only for a driver; then we go on without having reaped
 _READ_AHEAD_BYTES = 1 << 20
-_STDERR_LINES = 40  # kept for the log entry about a death
-_STDERR_LINE_BYTES = 500
 
 
 class _Owed(NamedTuple):
@@ -81,6 +80,7 @@ class ProcessRunner:
 
     @property
     def is_alive(self) -> bool:
+        """True from a successful `start` until `stop`, a kill, or the moment we learn of its death."""
         return self._was_loaded and not self._end_reason
 
     @property
@@ -163,7 +163,7 @@ class ProcessRunner:
     async def _create_child(self) -> None:
         with contextlib.ExitStack() as on_error, contextlib.ExitStack() as always:
             try:
-                ours, theirs = _open_channels()
+                ours, theirs = open_channels()
                 on_error.callback(ours.close)
                 always.callback(theirs.close)
                 self._process = await asyncio.create_subprocess_exec(
@@ -183,7 +183,7 @@ class ProcessRunner:
             self._supervise(self._process, ours), name=f"runner of {self._model}"
         )
 
-    def _command(self, ends: _Ends) -> list[str]:
+    def _command(self, ends: Ends) -> list[str]:
         # -P: the folder the server was started in is no place to import from.
         command = [self._executable, "-P", "-m", "turbov2.runners.worker"]
         command += ["--requests", str(ends.requests.fileno())]
@@ -267,7 +267,7 @@ class ProcessRunner:
         owed = self._owed.get(message.op_id)
         if owed is None:
             raise frames.FrameError(f"answer to op {message.op_id}, which is not open")
-        if isinstance(message, frames.Failure | frames.Dropped) or owed.answer.done():
+        if isinstance(message, frames.Failure) or owed.answer.done():
             result: object = message
         else:
             result = frames.unpack_output(frame) if isinstance(message, frames.EmbedReply) else message
@@ -296,12 +296,12 @@ class ProcessRunner:
 
     # --- the child's life and end
 
-    async def _supervise(self, process: asyncio.subprocess.Process, ours: _Ends) -> None:
+    async def _supervise(self, process: asyncio.subprocess.Process, ours: Ends) -> None:
         """Reads what the child says until it is gone, reaps it and closes everything."""
         loop = asyncio.get_running_loop()
         _, self._writer = await asyncio.open_unix_connection(sock=ours.requests)
         reader, hangs_up = await asyncio.open_unix_connection(sock=ours.answers, limit=_READ_AHEAD_BYTES)
-        pipe, output = await loop.connect_read_pipe(lambda: _Stderr(self._model), ours.stderr)
+        pipe, output = await loop.connect_read_pipe(lambda: Stderr(self._model), ours.stderr)
         answers = asyncio.create_task(self._read_answers(reader))
         exited = asyncio.create_task(process.wait())
         try:
@@ -371,56 +371,6 @@ class ProcessRunner:
     async def _wait_for_end(self, timeout_s: float) -> None:
         if self._supervisor is not None:
             await asyncio.wait({self._supervisor}, timeout=timeout_s)
-
-
-class _Ends(NamedTuple):
-    """One side's ends of the three channels between parent and child.
-
-    Requests and answers have a socket each: when asyncio fails to write to a dead child it drops that
-    socket, and with it answers that came before the death. stderr is no asyncio pipe, because those
-    count a process as running for as long as a grandchild holds them open.
-    """
-
-    requests: socket.socket
-    answers: socket.socket
-    stderr: IO[bytes]
-
-    def close(self) -> None:
-        for end in self:
-            end.close()
-
-
-def _open_channels() -> tuple[_Ends, _Ends]:
-    """Returns the parent's ends and the child's."""
-    requests, answers, stderr = socket.socketpair(), socket.socketpair(), os.pipe()
-    ours = _Ends(requests[0], answers[0], os.fdopen(stderr[0], "rb"))
-    return ours, _Ends(requests[1], answers[1], os.fdopen(stderr[1], "wb"))
-
-
-class _Stderr(asyncio.Protocol):
-    """Logs what the child prints, each line cut to a bound, and keeps the last lines."""
-
-    def __init__(self, model: str) -> None:
-        self.tail: deque[str] = deque(maxlen=_STDERR_LINES)
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._model = model
-        self._rest = b""
-
-    def data_received(self, data: bytes) -> None:
-        # Progress bars end their lines with a carriage return.
-        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            self._keep(line)
-        self._rest = rest[:_STDERR_LINE_BYTES]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._keep(self._rest)
-        self.closed.set_result(None)
-
-    def _keep(self, line: bytes) -> None:
-        if text := line[:_STDERR_LINE_BYTES].decode(errors="replace").rstrip():
-            self.tail.append(text)
-            log.info("model '%s' says: %s", self._model, text)
 
 
 def _exit_words(returncode: int | None) -> str:

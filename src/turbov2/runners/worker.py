@@ -20,10 +20,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
-from turbov2.backends.protocol import Backend, Embedder
-from turbov2.backends.registry import backend_factory
-from turbov2.errors import InferenceFailed, LoadFailed, NotCapable, OutOfMemory, TurboError
+from turbov2.backends.protocol import Backend
+from turbov2.errors import TurboError
 from turbov2.runners import frames
+from turbov2.runners.calls import load_backend, run_embed
 from turbov2.types import EmbedBatch, LoadSpec
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -41,6 +41,7 @@ class Inbox:
         self._arrived = threading.Condition()
 
     def put(self, frame: frames.Frame) -> None:
+        """Queues the frame; a Cancel takes the place of the Embed it cancels, or vanishes."""
         with self._arrived:
             if isinstance(frame.message, frames.Cancel):
                 self._cancel(frame.message)
@@ -56,6 +57,7 @@ class Inbox:
         # Not here: it runs or has been answered, and its answer is the one the parent gets.
 
     def get(self) -> frames.Frame:
+        """Returns the oldest frame; blocks until there is one."""
         with self._arrived:
             while not self._frames:
                 self._arrived.wait()
@@ -69,7 +71,7 @@ class Worker:
         self._answers = answers
         self._inbox = inbox
         self._backend: Backend | None = None
-        self._embedder: Embedder | None = None  # the same, if it embeds; asking each time costs 30 us
+        self._model = ""
 
     def serve(self) -> None:
         """Returns after Stop, with the weights released."""
@@ -81,10 +83,10 @@ class Worker:
     def _serve_one(self, frame: frames.Frame) -> bool:
         match frame.message:
             case frames.Load(op_id, spec):
-                self._answer(op_id, lambda: self._load(op_id, spec), _failed_load(spec))
+                self._answer(op_id, lambda: self._load(op_id, spec))
             case frames.Embed(op_id):
                 batch = frames.unpack_batch(frame)  # out here: a malformed frame ends us, not just the op
-                self._answer(op_id, lambda: self._embed(op_id, batch), _failed_op())
+                self._answer(op_id, lambda: self._embed(op_id, batch))
             case frames.Cancel(op_id):
                 frames.send_frame(self._answers, frames.Dropped(op_id))
             case frames.Stop():
@@ -93,42 +95,23 @@ class Worker:
                 raise frames.FrameError(f"a parent does not send {type(unexpected).__name__}")
         return True
 
-    def _answer(self, op_id: int, work: Callable[[], frames.Frame], failed: TurboError) -> None:
-        """Sends what `work` returns, or its TurboError, or `failed` in place of any other exception."""
+    def _answer(self, op_id: int, work: Callable[[], frames.Frame]) -> None:
+        """Sends what `work` returns, or its error."""
         try:
             answer = work()
-            parts = frames.encode(answer.message, *answer.buffers)
         except TurboError as error:
-            parts = frames.encode(frames.failure(op_id, error))
-        except MemoryError:
-            traceback.print_exc()
-            parts = frames.encode(frames.failure(op_id, _out_of_memory()))
-        except Exception:  # the edge of foreign code: its text may hold paths or inputs, so it stays here
-            traceback.print_exc()
-            parts = frames.encode(frames.failure(op_id, failed))
-        frames.send_parts(self._answers, parts)
+            answer = frames.Frame(frames.failure(op_id, error))
+        frames.send_parts(self._answers, frames.encode(answer.message, *answer.buffers))
 
     def _load(self, op_id: int, spec: LoadSpec) -> frames.Frame:
-        self._backend = backend_factory(spec.backend)(spec)
-        self._embedder = self._backend if isinstance(self._backend, Embedder) else None
+        self._model = spec.model
+        self._backend = load_backend(spec)
         return frames.Frame(frames.LoadedReply(op_id, self._backend.loaded))
 
     def _embed(self, op_id: int, batch: EmbedBatch) -> frames.Frame:
-        if self._embedder is None:
-            raise NotCapable("this model does not embed")
-        return frames.Frame(*frames.pack_output(op_id, self._embedder.embed(batch)))
-
-
-def _failed_load(spec: LoadSpec) -> LoadFailed:
-    return LoadFailed(f"model '{spec.model}' could not be loaded; the server's log has the details")
-
-
-def _out_of_memory() -> OutOfMemory:
-    return OutOfMemory("memory ran out in the process that runs the model; send less or try later")
-
-
-def _failed_op() -> InferenceFailed:
-    return InferenceFailed("the model ran and failed; the server's log has the details")
+        if self._backend is None:
+            raise frames.FrameError("a parent loads before it asks")
+        return frames.Frame(*frames.pack_output(op_id, run_embed(self._model, self._backend, batch)))
 
 
 def read_into(inbox: Inbox, requests: socket.socket) -> None:
@@ -159,6 +142,7 @@ def die_with(parent: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Serves the parent until it says Stop; in every other end the process is gone before this returns."""
     parser = argparse.ArgumentParser(prog="turbov2.runners.worker")
     parser.add_argument("--requests", type=int, required=True, help="socket to read frames from")
     parser.add_argument("--answers", type=int, required=True, help="socket to write frames to")

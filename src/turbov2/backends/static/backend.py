@@ -94,8 +94,8 @@ class StaticBackend:
         if bad.size:
             raise InvalidRequest(
                 f"input {index} has token id {bad[0]}, but this model's vocabulary ends at "
-                f"{self._n_vocabulary - 1}: token ids must come from the model's own tokenizer; send text instead "
-                "(LangChain: check_embedding_ctx_length=False)",
+                f"{self._n_vocabulary - 1}: token ids must come from the model's own tokenizer; "
+                "send text instead (LangChain: check_embedding_ctx_length=False)",
                 param="input",
             )
         return self._words.to_ids(ids)

@@ -1,0 +1,103 @@
+"""One call to a running server, with errors people can act on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from turbov2.cli._boundary import MISUSED, CliError
+
+if TYPE_CHECKING:
+    from turbov2.settings import Settings
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MAX_ERROR_BYTES = 65_536
+
+T = TypeVar("T")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect could carry the key to another host."""
+
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
+        """Nothing is followed."""
+
+
+def ask(
+    settings: Settings,
+    url: str | None,
+    path: str,
+    shape: type[T],
+    body: Mapping[str, object] | None = None,
+    timeout_s: float = 10,
+) -> T:
+    """Returns the server's answer as `shape`: GET without a body, POST with one. Raises: CliError."""
+    base = _base(settings, url)
+    data = None if body is None else msgspec.json.encode(body)
+    request = urllib.request.Request(base + path, data=data)
+    keys = settings.api_keys()
+    if keys:
+        request.add_header("X-API-Key", keys[0])
+    if body is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with _opener(base).open(request, timeout=timeout_s) as answer:
+            return msgspec.json.decode(answer.read(), type=shape)
+    except urllib.error.HTTPError as error:
+        raise _refusal(base, error) from error
+    except (msgspec.MsgspecError, UnicodeError, http.client.HTTPException) as error:
+        raise CliError(f"what answers at {base} does not speak as a TurboV2 server") from error
+    except TimeoutError as error:
+        raise CliError(f"the server at {base} did not answer within {timeout_s:g} s") from error
+    except OSError as error:  # URLError is one too
+        raise _unreachable(base, url, getattr(error, "reason", error)) from error
+
+
+def _base(settings: Settings, url: str | None) -> str:
+    """Returns "scheme://host:port". Raises: CliError when `url` is none."""
+    if url is None:
+        host = "localhost" if settings.host in ("0.0.0.0", "::") else settings.host
+        return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    full = (url if "://" in url else f"http://{url}").rstrip("/")
+    try:
+        parts = urlsplit(full)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise CliError(f"'{url}' is not an address such as http://localhost:11435", exit_code=MISUSED)
+    return full
+
+
+def _opener(base: str) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    if urlsplit(base).hostname in _LOOPBACK:  # no proxy reaches this machine's own loopback
+        handlers.append(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener(*handlers)
+
+
+def _refusal(base: str, error: urllib.error.HTTPError) -> CliError:
+    hint = "put the server's key into EMBEDDINGS_API_KEY" if error.code == 401 else ""
+    try:
+        told = json.loads(error.read(_MAX_ERROR_BYTES))["error"]
+    except (ValueError, KeyError, TypeError, OSError):
+        told = error.reason
+    message = told.get("message", told) if isinstance(told, dict) else told
+    return CliError(f"the server at {base} answered {error.code}: {message}", hint)
+
+
+def _unreachable(base: str, url: str | None, reason: object) -> CliError:
+    if isinstance(reason, TimeoutError):
+        return CliError(f"{base} cannot be reached: no answer in time")
+    if isinstance(reason, ConnectionRefusedError):
+        hint = "start one with: turbov2 serve" if url is None else ""
+        return CliError(f"no server is listening at {base}", hint)
+    why = reason.strerror if isinstance(reason, OSError) else reason
+    return CliError(f"{base} cannot be reached: {why}")

@@ -1,0 +1,81 @@
+"""How a pull looks: one bar a file on a terminal, one line a file in a log."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from turbov2.cli._console import err
+from turbov2.types.status import PullProgress
+
+_VERBS = {"downloading": "fetching", "verifying": "checking"}
+_MAX_NAME = 32
+
+
+class PullDisplay:
+    """A context in which `step` shows what a pull does."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._console = err()
+        self._bars = Progress(
+            TextColumn("{task.fields[verb]}"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            expand=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> PullDisplay:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def step(self, step: PullProgress) -> None:
+        """The step is on stderr."""
+        verb = _VERBS.get(step.phase)
+        if verb is None:
+            return
+        is_new = (verb, step.file) not in self._seen
+        self._seen.add((verb, step.file))
+        if self._console.is_terminal:
+            self._draw(verb, step, is_new)
+        elif is_new:
+            line = f"{self._model}: {verb} {step.file} ({decimal(step.total_bytes)})"
+            self._console.print(Text(line), soft_wrap=True)
+
+    def _draw(self, verb: str, step: PullProgress, is_new: bool) -> None:
+        if is_new:
+            if step.file in self._tasks:
+                self._bars.remove_task(self._tasks[step.file])
+            # What an earlier pull had fetched is where the bar starts, not speed.
+            self._tasks[step.file] = self._bars.add_task(
+                _shortened(step.file), total=step.total_bytes, completed=step.done_bytes, verb=verb
+            )
+        else:
+            self._bars.update(self._tasks[step.file], completed=step.done_bytes)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[:12]}...{name[-(_MAX_NAME - 15) :]}"

@@ -1,0 +1,119 @@
+"""`turbov2 pull` and `turbov2 delete`: weights onto this machine and off it. Needs no server."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from turbov2.cli._boundary import FAILED, MISUSED, CliError, tell
+
+if TYPE_CHECKING:
+    from turbov2.catalog import ModelSpec
+    from turbov2.engine.shelf import Shelf
+
+
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Names or aliases of models.")
+    ] = None,
+    starter: Annotated[
+        bool, typer.Option("--starter", help="All starter models that this install can run.")
+    ] = False,
+) -> None:
+    """Fetch the weights of models and check them.
+
+    A pull that is cut short goes on where it stopped when it is started again.
+    """
+    from turbov2.cli._shelf import find, open_shelf
+    from turbov2.settings import load_settings
+
+    if bool(names) == starter:
+        raise CliError("say which models to pull, or --starter", "turbov2 models lists them", MISUSED)
+    shelf = open_shelf(load_settings())
+    specs = _starters(shelf) if starter else [find(shelf.catalog, name) for name in names or ()]
+    if sum(not _try_fetch(shelf, spec) for spec in specs):  # one failure does not stop the others
+        raise typer.Exit(FAILED)
+
+
+def delete(
+    name: Annotated[str, typer.Argument(help="Name or alias of the model.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a model's weights from this machine."""
+    from turbov2.cli._console import size_text
+    from turbov2.cli._shelf import find, open_shelf
+    from turbov2.settings import load_settings
+
+    shelf = open_shelf(load_settings())
+    spec = find(shelf.catalog, name)
+    status = shelf.status(spec, is_ready=False)
+    if not yes and status.modified_at is not None and _was_pulled(spec):
+        _confirm(f"Remove the weights of {spec.name} ({size_text(status.size_bytes)})?")
+    if shelf.delete(spec):
+        typer.echo(f"{spec.name} is removed")
+    else:
+        typer.echo(f"{spec.name} has no weights here")
+
+
+def fetch(shelf: Shelf, spec: ModelSpec) -> None:
+    """Afterwards the weights are here and checked. Raises: PullFailed, InvalidRequest, KeyboardInterrupt."""
+    from turbov2.cli._console import print_note, size_text
+    from turbov2.cli._progress import PullDisplay
+
+    try:
+        with PullDisplay(spec.name) as display:
+            installed = shelf.pull(spec, display.step, threading.Event())
+    except KeyboardInterrupt:
+        print_note(f"stopped; what has arrived is kept, go on with: turbov2 pull {spec.name}")
+        raise
+    n_files = len(installed.files)
+    files = "1 file" if n_files == 1 else f"{n_files} files"
+    print_note(f"{spec.name} is here and checked: {size_text(installed.size_bytes)} in {files}")
+
+
+def _try_fetch(shelf: Shelf, spec: ModelSpec) -> bool:
+    from turbov2.cli._console import print_note
+    from turbov2.errors import TurboError
+
+    reason, fix = shelf.obstacle(spec)
+    if reason:
+        print_note(f"{spec.name} cannot run here yet: {reason}; {fix}")
+    try:
+        fetch(shelf, spec)
+    except (TurboError, OSError) as error:
+        return not tell(error)
+    return True
+
+
+def _starters(shelf: Shelf) -> Sequence[ModelSpec]:
+    """Returns the starter models that can run here; the user knows which were left out and why."""
+    from turbov2.cli._console import print_note
+
+    starters = [spec for spec in shelf.catalog if spec.starter]
+    for spec in starters:
+        reason, fix = shelf.obstacle(spec)
+        if reason:
+            print_note(f"skipping {spec.name}: {reason}; {fix}")
+    return [spec for spec in starters if not shelf.obstacle(spec)[0]]
+
+
+def _was_pulled(spec: ModelSpec) -> bool:
+    """Returns whether a pull brings these weights; the store refuses to remove others, so nobody is asked."""
+    from turbov2.catalog import PackageWeights, PathWeights
+
+    weights = spec.weights
+    return not isinstance(weights, PathWeights) and not (
+        isinstance(weights, PackageWeights) and weights.installed
+    )
+
+
+def _confirm(question: str) -> None:
+    """Returns if the answer was yes. Raises: CliError when nobody can answer, Exit when it was no."""
+    if not sys.stdin.isatty():
+        raise CliError("nobody is there to confirm; add --yes", exit_code=MISUSED)
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(FAILED)

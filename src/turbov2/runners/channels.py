@@ -1,0 +1,68 @@
+"""The channels between a process runner and its child."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections import deque
+from typing import IO, NamedTuple
+
+log = logging.getLogger("turbov2.runners.process")
+
+_STDERR_LINES = 40  # kept for the log entry about a death
+_STDERR_LINE_BYTES = 500
+
+
+class Ends(NamedTuple):
+    """One side's ends of the three channels between parent and child.
+
+    Requests and answers have a socket each: when asyncio fails to write to a dead child it drops that
+    socket, and with it answers that came before the death. stderr is no asyncio pipe, because those
+    count a process as running for as long as a grandchild holds them open.
+    """
+
+    requests: socket.socket
+    answers: socket.socket
+    stderr: IO[bytes]
+
+    def close(self) -> None:
+        """Afterwards this side's ends are closed."""
+        for end in self:
+            end.close()
+
+
+def open_channels() -> tuple[Ends, Ends]:
+    """Returns the parent's ends and the child's."""
+    requests, answers, stderr = socket.socketpair(), socket.socketpair(), os.pipe()
+    ours = Ends(requests[0], answers[0], os.fdopen(stderr[0], "rb"))
+    return ours, Ends(requests[1], answers[1], os.fdopen(stderr[1], "wb"))
+
+
+class Stderr(asyncio.Protocol):
+    """Logs what the child prints, each line cut to a bound, and keeps the last lines."""
+
+    def __init__(self, model: str) -> None:
+        self.tail: deque[str] = deque(maxlen=_STDERR_LINES)
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._model = model
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop with what was printed."""
+        # Progress bars end their lines with a carriage return.
+        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._keep(line)
+        self._rest = rest[:_STDERR_LINE_BYTES]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop when the child has closed its end."""
+        self._keep(self._rest)
+        self.closed.set_result(None)
+
+    def _keep(self, line: bytes) -> None:
+        if text := line[:_STDERR_LINE_BYTES].decode(errors="replace").rstrip():
+            self.tail.append(text)
+            log.info("model '%s' says: %s", self._model, text)

@@ -1,0 +1,118 @@
+import pytest
+
+from turbov2.backends.registry import BACKENDS
+from turbov2.catalog import Catalog, HubWeights, PackageWeights
+from turbov2.catalog.catalog import CatalogError
+from turbov2.errors import InvalidRequest, ModelNotFound
+
+NAMED = [
+    "m2v-bge-m3-1024d",
+    "bge-m3-onnx",
+    "gemma-768d",
+    "qwen3-embed",
+    "mxbai-embed-2d",
+    "mxbai-embed-2d-fast",
+    "mxbai-embed-2d-turbo",
+    "mxbai-rerank-v2",
+    "mxbai-rerank-xsmall",
+    "qwen3-rerank",
+    "vl-classifier",
+    "lfm25-vl",
+    "whisper-tiny",
+    "whisper-base",
+    "whisper-small",
+    "whisper-medium",
+    "qwen2.5-coder-7b",
+    "bitnet-2b",
+    "bitnet-8b",
+    "wordllama-256d",
+    "minilm-384d",
+    "whisper-tiny.en",
+    "smollm2-135m",
+    "rapidocr",
+]
+STARTER = {"wordllama-256d", "minilm-384d", "vl-classifier", "rapidocr", "whisper-tiny.en", "smollm2-135m"}
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return Catalog.load(None, {})
+
+
+def test_it_names_every_model_of_the_product(catalog):
+    assert [spec.name for spec in catalog] == NAMED
+    assert {spec.name for spec in catalog if spec.starter} == STARTER
+
+
+@pytest.mark.parametrize("name", ["wordllama-256d", "wordllama-256d:latest", "WordLlama-256D", "wordllama"])
+def test_names_match_with_and_without_tag_in_any_case(catalog, name):
+    assert catalog.resolve(name).name == "wordllama-256d"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "nope", "wordllama-256d:v2", "wordllama-256d:latest:latest", "../wordllama-256d"]
+)
+def test_no_model_stands_in_for_another(catalog, name):
+    with pytest.raises(ModelNotFound) as caught:
+        catalog.resolve(name)
+    assert caught.value.message == f"model '{name}' not found"
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "x" * 300, "a\nb"])
+def test_a_name_no_model_can_have_is_a_bad_request(catalog, name):
+    with pytest.raises(InvalidRequest):
+        catalog.resolve(name)
+
+
+def test_every_source_is_pinned_or_known_not_to_be(catalog):
+    unpinned = {s.name for s in catalog if isinstance(s.weights, HubWeights) and not s.weights.revision}
+    assert unpinned == {"m2v-bge-m3-1024d", "gemma-768d", "bitnet-8b"}
+    for spec in catalog:
+        if isinstance(spec.weights, PackageWeights):
+            assert all(len(member.sha256) == 64 and member.bytes > 0 for member in spec.weights.members)
+
+
+def test_the_inline_runner_is_for_static_tables_only(catalog):
+    assert {s.backend for s in catalog if s.runner == "inline"} == {"static"}
+    assert "static" in BACKENDS
+
+
+def test_a_variable_replaces_the_repository_and_its_pin(catalog):
+    changed = Catalog.load(None, {"HF_MODEL_MXBAI_2D": "me/mine", "HF_MODEL_QWEN3_EMBED": "a/b@" + "0" * 40})
+    for name in ("mxbai-embed-2d", "mxbai-embed-2d-fast", "mxbai-embed-2d-turbo"):
+        assert (changed.resolve(name).weights.repo, changed.resolve(name).weights.revision) == ("me/mine", "")
+    assert changed.resolve("qwen3-embed").weights.revision == "0" * 40
+    same = Catalog.load(None, {"HF_MODEL_LFM25_VL": catalog.resolve("lfm25-vl").weights.repo})
+    assert same.resolve("lfm25-vl") == catalog.resolve("lfm25-vl")
+
+
+def test_users_add_and_override(tmp_path):
+    file = tmp_path / "models.toml"
+    file.write_text(
+        '[models."wordllama-256d"]\naliases = ["mine"]\n'
+        '[models."own-64d"]\ncapability = "embed"\nbackend = "static"\nrunner = "inline"\n'
+        '[models."own-64d".weights]\nkind = "path"\npath = "somewhere"\n'
+    )
+    catalog = Catalog.load(file, {})
+    assert catalog.resolve("mine").name == "wordllama-256d"
+    assert catalog.resolve("mine").dimensions == 256
+    assert catalog.resolve("own-64d:latest").backend == "static"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not toml", "is not TOML"),
+        ('[model."x"]\n', "may hold only"),
+        ('[models."x"]\ncolour = "red"\n', "model 'x': "),
+        ('[models."wordllama-256d"]\ndimension = 3\n', "unknown field `dimension`"),
+        ('[models."wordllama-256d"]\nrunner = "moon"\n', "'wordllama-256d': "),
+        ('[models."wordllama-256d"]\naliases = ["bge-m3-onnx"]\n', "belongs to both"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_explained(tmp_path, text, said):
+    file = tmp_path / "models.toml"
+    file.write_text(text)
+    with pytest.raises(CatalogError) as caught:
+        Catalog.load(file, {})
+    assert said in str(caught.value)
