@@ -18,7 +18,7 @@ from bench import generator, model, processes, texts
 from bench.machine import Neighbours, wait_until_quiet
 from bench.processes import Server
 from bench.reference import DTYPES, Reference
-from bench.scenarios import CONNECTIONS, SCENARIOS, Prepared, prepare
+from bench.scenarios import CONNECTIONS, SCENARIOS, SMOKE, Prepared, prepare
 from bench.stats import spread
 from bench.verify import check_same_vectors
 
@@ -29,7 +29,8 @@ def measure(is_quick: bool) -> dict[str, Any]:
     """Returns everything the section measures."""
     n_rounds, scale = (1, 0.2) if is_quick else (3, 1.0)
     with tempfile.TemporaryDirectory() as name, contextlib.closing(Reference()) as reference:
-        prepared = [prepare(scenario, Path(name)) for scenario in SCENARIOS]
+        chosen = SMOKE if is_quick else SCENARIOS
+        prepared = [prepare(scenario, Path(name)) for scenario in chosen]
         plain_dtype = _faster_dtype(reference, prepared[0])
         with processes.turbov2() as server, _plain(plain_dtype) as plain:
             differences = check_same_vectors(
@@ -138,7 +139,7 @@ def _settings(n_rounds: int, scale: float, plain_dtype: str) -> dict[str, Any]:
         "seconds_scale": scale,
         "plain_server_dtype": plain_dtype,
         "turbov2": "defaults: one process, access log on and written to a file",
-        "plain_server": "FastAPI, pydantic, model2vec; uvicorn with uvloop, httptools and its access log in a file",
+        "plain_server": "FastAPI, pydantic, model2vec; uvicorn, uvloop, httptools, access log to a file",
         "model2vec": "StaticModel.encode(texts, max_length=None), normalised, one call a batch, own process",
     }
 

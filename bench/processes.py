@@ -127,6 +127,19 @@ def load(
     return outcome
 
 
+def call(module: str, is_quick: bool) -> dict[str, Any]:
+    """Returns what `module`, run as a program of its own in the bench's environment, gives to `answer`."""
+    command = [sys.executable, "-m", module, *(["--quick"] if is_quick else [])]
+    done = subprocess.run(command, cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def answer(found: dict[str, Any]) -> None:
+    """Afterwards the parent's `call` has `found`."""
+    print(json.dumps(found))
+
+
 def _is_ready(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:

@@ -53,6 +53,12 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario("32 x 128, real text, cold", "real", 128, 32, 340, _BOTH, 3.0, 1.0, 1.2, 3.0),
     Scenario("32 x 128, real text with layout", "raw", 128, 32, 340, _BOTH, 3.0, 1.0, 1.2, 3.0),
 )
+# One of each shape, small: for `--quick`.
+SMOKE = (
+    *SCENARIOS[:3],
+    dataclasses.replace(SCENARIOS[6], n_requests=200),
+    dataclasses.replace(SCENARIOS[3], name="1 x 128 tokens", n_requests=32),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,16 +38,17 @@ _ROUTE_NAMES = re.compile(r"[A-Z]+ /\S*?((,| and) /\S*?)*([.:;]\s+|[.:;]?$)")
 def settings_page() -> str:
     """Returns docs/settings.md."""
     header = ("Variable", "Type", "Default", "Meaning")
-    intro = (
-        "Every setting is an environment variable, read once when the server starts. A value that does not parse, "
-        "or an unknown name under `TURBOV2_`, stops the start and is named. An empty variable counts as not set. "
-        "Flags of `turbov2 serve` win over the environment; `turbov2 config` shows the values in force and where "
-        "each came from. Without `TURBOV2_HOME` an `XDG_DATA_HOME` moves its default.\n\n"
-        "Durations: `300ms`, `5m`, `1h30m`; sizes: `64MiB`, `5GB`, or bytes; lists: comma-separated.\n\n"
-        "`HF_MODEL_*` variables replace a model's repository ([how](api.md#another-repository-for-a-catalogued-model)); "
-        "[models.md](models.md#repositories-that-a-variable-replaces) lists them. `HF_HOME`, `HF_TOKEN`, "
-        "`HF_ENDPOINT` and `HF_HUB_OFFLINE` mean what they mean to every tool of the model hub."
-    )
+    intro = """\
+Every setting is an environment variable, read once when the server starts. A value that does not parse, or an
+unknown name under `TURBOV2_`, stops the start and is named. An empty variable counts as not set. Flags of
+`turbov2 serve` win over the environment; `turbov2 config` shows the values in force and where each came from.
+Without `TURBOV2_HOME` an `XDG_DATA_HOME` moves its default.
+
+Durations: `300ms`, `5m`, `1h30m`; sizes: `64MiB`, `5GB`, or bytes; lists: comma-separated.
+
+`HF_MODEL_*` variables replace a model's repository ([how](api.md#another-repository-for-a-catalogued-model));
+[models.md](models.md#repositories-that-a-variable-replaces) lists them. `HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT`
+and `HF_HUB_OFFLINE` mean what they mean to every tool of the model hub."""
     return _page("Settings", intro, _table(header, map(_setting_row, SETTINGS)))
 
 
@@ -60,17 +61,16 @@ def models_page() -> str:
     """Returns docs/models.md."""
     specs = list(Catalog.load(None, {}))
     header = (
-        "Name", "Aliases", "For", "Runs in this version", "Backend", "Extra", "Runner", "Dimensions", "Max tokens",
-        "Size", "Licence", "Source", "Summary",
+        "Name", "Aliases", "For", "Runs in this version", "Backend", "Extra", "Runner", "Dimensions",
+        "Max tokens", "Size", "Licence", "Source", "Summary",
     )  # fmt: skip
-    intro = (
-        "The catalogue that ships with the server. A name or alias is accepted in any letter case, with or without "
-        "`:latest`. A model whose backend is not in this version is listed and does not run; "
-        "`GET /api/tags` and `turbov2 models --all` say what is in the way on your machine.\n\n"
-        "Size is the catalogue's estimate of the weights in host memory. A hub source with a 40-digit commit is "
-        "fetched on first use; one at `main` only by a pull. Add your own: "
-        "[api.md](api.md#your-own-models)."
-    )
+    intro = """\
+The catalogue that ships with the server. A name or alias is accepted in any letter case, with or without
+`:latest`. A model whose backend is not in this version is listed and does not run; `GET /api/tags` and
+`turbov2 models --all` say what is in the way on your machine.
+
+Size is the catalogue's estimate of the weights in host memory. A hub source with a 40-digit commit is fetched
+on first use; one at `main` only by a pull. Add your own: [api.md](api.md#your-own-models)."""
     variables = sorted({row for spec in specs if (row := _variable_row(spec))})
     parts = (
         intro,
@@ -110,10 +110,9 @@ def routes_page() -> str:
     settings = load_settings(environment={})
     engine = LocalEngine(Catalog.load(None, {}), settings)
     header = ("Method", "Path", "Error bodies", "What")
-    intro = (
-        "Every `GET` route answers `HEAD` too; a slash at the end of a path changes nothing. The third column names "
-        "the family whose [error body](api.md#errors) the route uses."
-    )
+    intro = """\
+Every `GET` route answers `HEAD` too; a slash at the end of a path changes nothing. The third column names the
+family whose [error body](api.md#errors) the route uses."""
     return _page("Routes", intro, _table(header, map(_route_row, _routes(engine, settings, Metrics(engine)))))
 
 

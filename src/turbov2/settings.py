@@ -21,7 +21,11 @@ PREFIX = "TURBOV2_"
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used: names the variable, the value and what is expected."""
+    """Settings that cannot be used: each problem names the variable, the value and what is expected."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 def _parse_bool(text: str) -> bool:
@@ -313,7 +317,7 @@ def load_settings(
         except ValueError as error:
             problems.append(f"{setting.variable}: {error}")
     if problems:
-        raise SettingsError("; ".join(problems))
+        raise SettingsError(*problems)
     overrides = {name: value for name, value in env.items() if name.startswith("HF_MODEL_") and value}
     settings = Settings(**values, sources=sources, hub_overrides=overrides)
     settings.api_keys()  # an unreadable key file must stop the start, not the first request

@@ -218,7 +218,7 @@ def test_a_refused_listing_says_what_to_do(store: WeightsStore, hub: FakeHub) ->
 def test_a_hub_that_is_not_there_is_named_as_such(tmp_path: Path, hub: FakeHub) -> None:
     url = hub.url
     hub.__exit__(None, None, None)
-    assert "Could not reach the model hub" in refusal(
+    assert "could not reach the model hub" in refusal(
         WeightsStore(tmp_path, hub=Hub(endpoint=url, cache=tmp_path))
     )
 

@@ -29,11 +29,7 @@ INLINE = "fake-inline"  # reads any length, 8 dimensions, in the event loop
 DEADLINE_S = 20.0
 Embed = Callable[[list[str]], NDArray[np.float32]]
 
-_COMMAND = (
-    "import sys; from turbov2.settings import load_settings; from turbov2.obs.logs import configure_logs; "
-    "from turbov2.server.run import listen, load_catalog, serve; s = load_settings(); "
-    "configure_logs(s.log_level, s.log_format); sys.exit(serve(s, load_catalog(s), listen(s)))"
-)
+_COMMAND = (str(Path(sys.executable).with_name("turbov2")), "serve")
 _OURS = ("TURBOV2_", "EMBEDDINGS_", "HF_", "OLLAMA_", "OPENAI_")
 _LEAK = re.compile(
     r"Traceback|/work|/tmp|/home|site-packages|0x[0-9a-fA-F]|\bturbov2\.|msgspec|\b[A-Z]\w*(?:Error|Exception)\b|"
@@ -124,9 +120,7 @@ class RunningServer:
 
     def __enter__(self) -> RunningServer:
         with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                _command(), env=self._env, stdout=log, stderr=log, cwd=self.folder
-            )
+            self._process = subprocess.Popen(_COMMAND, env=self._env, stdout=log, stderr=log, cwd=self.folder)
         try:
             until(self._is_ready)
         except BaseException:
@@ -227,10 +221,6 @@ def read_all(connection: socket.socket) -> bytes:
         while piece := connection.recv(65536):
             received += piece
     return received
-
-
-def _command() -> list[str]:
-    return [sys.executable, "-c", _COMMAND]
 
 
 def _environment(folder: Path, models: str) -> dict[str, str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import itertools
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-import numpy as np
-
-from turbov2.batching.queue import Item, Queue
+from turbov2.batching.queue import Item, Queue, ended
 from turbov2.errors import InferenceFailed, RunnerCrashed, TurboError
 from turbov2.types import EmbedBatch, EmbedOutput
 
+logger = logging.getLogger(__name__)
 # Padded characters of one batch: about 16k tokens, a common default of peers (TEI: --max-batch-tokens 16384).
 MAX_BATCH_CHARS = 65_536
 
@@ -26,36 +28,47 @@ class Batcher:
 
     @property
     def n_waiting(self) -> int:
+        """Requests that wait and do not run yet."""
         return len(self._queue)
 
     async def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns the runner's output for this request alone. Raises: QueueFull, and what the runner raises.
+        """Returns the runner's output for this request alone.
 
-        Cancelling the caller takes its inputs out of the queue.
+        Cancelling the caller takes its inputs out of the queue; a batch that runs already runs on.
+        Raises: QueueFull, RunnerCrashed after `close`, and what the runner raises.
         """
-        return await self._queue.admit(batch).done
+        item = self._queue.admit(batch)
+        try:
+            return await item.done
+        except asyncio.CancelledError:
+            self._queue.forget(item)
+            if not item.done.cancelled():  # it failed in the same moment, and asyncio wants that seen
+                item.done.exception()
+            raise
 
     async def close(self) -> None:
-        """Afterwards the loop has ended and every request that waited has failed."""
+        """Afterwards the loop has ended and every request that was not answered has failed."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
         for item in (*self._running, *self._queue.close()):
-            _fail(item, RunnerCrashed("the model was unloaded before this request ran; send it again"))
+            _fail(item, ended())
+        await asyncio.wait((self._task,))
 
     async def _loop(self) -> None:
         while True:
-            self._running = await self._queue.take(MAX_BATCH_CHARS)
+            self._running = items = await self._queue.take(MAX_BATCH_CHARS)
             try:
-                await self._run_items(self._running)
-            except Exception as error:  # outer edge of the loop: a defect must not stop the queue
-                for item in self._running:
-                    _fail(item, error if isinstance(error, TurboError) else InferenceFailed("a batch failed"))
+                await self._run_items(items)
+            except RunnerCrashed as error:
+                _fail_all(items, error)
+            except Exception:  # outer edge of the loop: a defect must not stop the queue
+                logger.exception("a batch failed")
+                _fail_all(items, InferenceFailed("a batch failed; the server's log says why"))
             self._running = ()
 
     async def _run_items(self, items: Sequence[Item]) -> None:
-        inputs = [entry for item in items for entry in item.batch.inputs]
+        """Answers each item. Raises: RunnerCrashed for those not answered yet, as none of them can run."""
         try:
-            output = await self._run(EmbedBatch(inputs, items[0].batch.truncate))  # type: ignore[arg-type]
+            output = await self._run(_merge(items))
         except RunnerCrashed:
             raise
         except TurboError as error:
@@ -64,22 +77,40 @@ class Batcher:
                 return
             # One bad request must not fail its neighbours: each runs again on its own.
             for item in items:
-                await self._run_items([item])
+                if not item.done.done():
+                    await self._run_items([item])
             return
         _share_out(items, output)
 
 
+def _merge(items: Sequence[Item]) -> EmbedBatch:
+    if len(items) == 1:
+        return items[0].batch
+    inputs = [entry for item in items for entry in item.batch.inputs]
+    return EmbedBatch(inputs, items[0].batch.truncate)  # type: ignore[arg-type]
+
+
 def _share_out(items: Sequence[Item], output: EmbedOutput) -> None:
-    bounds = np.cumsum([0, *(len(item.batch.inputs) for item in items)])
+    bounds = [0, *itertools.accumulate(len(item.batch.inputs) for item in items)]
+    n_rows = len(output.vectors)
+    if n_rows != bounds[-1]:  # else a caller would get another one's vectors
+        raise ValueError(f"the runner gave {n_rows} vectors for {bounds[-1]} inputs. This is a bug.")
     for item, start, end in zip(items, bounds[:-1], bounds[1:], strict=True):
         if not item.done.done():
-            item.done.set_result(
-                EmbedOutput(
+            part = output
+            if len(items) > 1:
+                part = EmbedOutput(
                     output.vectors[start:end], output.n_tokens[start:end], output.truncated[start:end]
                 )
-            )
+            item.done.set_result(part)
 
 
 def _fail(item: Item, error: TurboError) -> None:
     if not item.done.done():
         item.done.set_exception(error)
+
+
+def _fail_all(items: Sequence[Item], error: TurboError) -> None:
+    """Fails each with a copy of its own: one exception raised in many tasks would gather all their frames."""
+    for item in items:
+        _fail(item, copy.copy(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import typer
@@ -13,7 +12,6 @@ MISUSED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # SettingsError joins its problems, each of which begins with the variable's name.
-_NEXT_PROBLEM = re.compile(r"; (?=[A-Z][A-Z0-9_]+: )")
 
 
 class CliError(Exception):
@@ -72,7 +70,7 @@ def _lines(error: Exception) -> list[tuple[str, str]]:
     if isinstance(error, CliError):
         return [(error.message, error.hint)]
     if isinstance(error, SettingsError):
-        return [(problem, "") for problem in _NEXT_PROBLEM.split(str(error))]
+        return [(problem, "") for problem in error.problems]
     if isinstance(error, CatalogError):
         return [(str(error), "")]
     if isinstance(error, TurboError):

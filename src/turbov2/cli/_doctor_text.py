@@ -77,7 +77,7 @@ def _model_lines(report: Report) -> Iterator[Line]:
         yield POOR, "not here", ", ".join(absent), "turbov2 pull NAME"
     n_unavailable = len(report.models["unavailable"])
     if n_unavailable:
-        yield POOR, "others", f"{n_unavailable} cannot run here yet", "turbov2 models --all says why"
+        yield POOR, "others", f"{n_unavailable} cannot run here yet", "turbov2 models says why"
     default = report.default_model
     yield (GOOD if default.can_serve else BAD), "default", f"{default.name}: {default.outcome}", default.fix
 

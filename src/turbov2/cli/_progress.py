@@ -5,15 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from turbov2.cli._console import err
@@ -21,6 +13,20 @@ from turbov2.types.status import PullProgress
 
 _VERBS = {"downloading": "fetching", "verifying": "checking"}
 _MAX_NAME = 32
+
+
+class _Pace(ProgressColumn):
+    """Speed and time left; nothing once a file is done."""
+
+    max_refresh = 0.5  # seconds; faster, the numbers cannot be read
+
+    def render(self, task: Task) -> Text:
+        """Returns "8.7 MB/s, 3 s left"."""
+        if task.finished or not task.speed or task.time_remaining is None:
+            return Text("")
+        minutes, seconds = divmod(int(task.time_remaining), 60)
+        left = f"{minutes} min" if minutes else f"{seconds} s"
+        return Text(f"{decimal(int(task.speed))}/s, {left} left", "dim")
 
 
 class PullDisplay:
@@ -34,8 +40,7 @@ class PullDisplay:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(compact=True),
+            _Pace(),
             console=self._console,
             disable=not self._console.is_terminal,
             expand=True,
@@ -62,19 +67,27 @@ class PullDisplay:
         if self._console.is_terminal:
             self._draw(verb, step, is_new)
         elif is_new:
-            line = f"{self._model}: {verb} {step.file} ({decimal(step.total_bytes)})"
-            self._console.print(Text(line), soft_wrap=True)
+            size = f" ({decimal(step.total_bytes)})" if step.total_bytes else ""
+            self._console.print(Text(f"{self._model}: {verb} {step.file}{size}"), soft_wrap=True)
 
     def _draw(self, verb: str, step: PullProgress, is_new: bool) -> None:
         if is_new:
+            self._settle()
             if step.file in self._tasks:
                 self._bars.remove_task(self._tasks[step.file])
             # What an earlier pull had fetched is where the bar starts, not speed.
             self._tasks[step.file] = self._bars.add_task(
-                _shortened(step.file), total=step.total_bytes, completed=step.done_bytes, verb=verb
+                _shortened(step.file), total=step.total_bytes or None, completed=step.done_bytes, verb=verb
             )
         else:
-            self._bars.update(self._tasks[step.file], completed=step.done_bytes)
+            task = self._tasks[step.file]
+            self._bars.update(task, total=step.total_bytes or None, completed=step.done_bytes)
+
+    def _settle(self) -> None:
+        """Files of unknown size are full: another one has begun."""
+        for task in self._bars.tasks:
+            if task.total is None:
+                self._bars.update(task.id, total=task.completed)
 
 
 def _shortened(name: str) -> str:

@@ -38,4 +38,4 @@ def _suggestion(catalog: Catalog, name: str) -> str:
     names = list(dict.fromkeys(known[word] for word in close))
     if names:
         return f"did you mean {' or '.join(names)}?"
-    return "see the known ones with: turbov2 models --all"
+    return "see the known ones with: turbov2 models"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -96,6 +95,8 @@ def _names(standing: Sequence[ModelStatus], availability: str) -> list[str]:
 
 def _try_default(catalog: Catalog, settings: Settings, standing: Sequence[ModelStatus]) -> DefaultModel:
     """Returns whether the default model embeds a word here. Fetches nothing."""
+    import asyncio
+
     from turbov2.cli.embed import embed_once
     from turbov2.errors import TurboError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -96,13 +95,13 @@ def _embed_here(
     settings: Settings, texts: list[str], model: str, dimensions: int | None
 ) -> tuple[str, FloatMatrix]:
     """Returns (model, vectors) from this process; absent weights are pulled in sight if that is allowed."""
+    import asyncio
+
     from turbov2.cli._console import print_note
     from turbov2.cli._shelf import find, open_shelf
     from turbov2.cli.pull import fetch
     from turbov2.engine.shelf import is_pinned
-    from turbov2.obs.logs import configure_logs
 
-    configure_logs("warning", "console")
     shelf = open_shelf(settings)
     spec = find(shelf.catalog, model)
     is_absent = shelf.status(spec, is_ready=False).availability == "absent"

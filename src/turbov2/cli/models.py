@@ -21,24 +21,22 @@ _WIDE = 150  # columns from which one line holds a model; a pipe always has them
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    is_all: Annotated[
-        bool, typer.Option("--all", "-a", help="Also those that cannot run here, and why.")
+    is_runnable: Annotated[
+        bool, typer.Option("--runnable", "-r", help="Leave out those that cannot run here.")
     ] = False,
 ) -> None:
-    """List the models: what they are for, their size, source and state here."""
-    from turbov2.cli._console import out, print_json, print_note
+    """List the models: what they are for, their size, source and state here, and why one cannot run."""
+    from turbov2.cli._console import out, print_json
     from turbov2.cli._shelf import open_shelf
     from turbov2.settings import load_settings
 
     shelf = open_shelf(load_settings())
     known = [shelf.status(spec, is_ready=False) for spec in shelf.catalog]
-    shown = known if is_all else [model for model in known if model.availability != "unavailable"]
+    shown = [model for model in known if model.availability != "unavailable" or not is_runnable]
     if as_json:
         print_json({"models": shown})
         return
     (_print_wide if out().width >= _WIDE else _print_narrow)(shown)
-    if len(shown) < len(known):
-        print_note(f"{len(known) - len(shown)} more cannot run here yet: turbov2 models --all")
 
 
 def show(

@@ -20,9 +20,7 @@ def pull(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Names or aliases of models.")
     ] = None,
-    starter: Annotated[
-        bool, typer.Option("--starter", help="All starter models that this install can run.")
-    ] = False,
+    starter: Annotated[bool, typer.Option("--starter", help="All models of the starter set.")] = False,
 ) -> None:
     """Fetch the weights of models and check them.
 
@@ -90,15 +88,10 @@ def _try_fetch(shelf: Shelf, spec: ModelSpec) -> bool:
 
 
 def _starters(shelf: Shelf) -> Sequence[ModelSpec]:
-    """Returns the starter models that can run here; the user knows which were left out and why."""
-    from turbov2.cli._console import print_note
+    """Returns the starter models that have weights to fetch, also those whose backend is still to come."""
+    from turbov2.catalog import PathWeights
 
-    starters = [spec for spec in shelf.catalog if spec.starter]
-    for spec in starters:
-        reason, fix = shelf.obstacle(spec)
-        if reason:
-            print_note(f"skipping {spec.name}: {reason}; {fix}")
-    return [spec for spec in starters if not shelf.obstacle(spec)[0]]
+    return [s for s in shelf.catalog if s.starter and not isinstance(s.weights, PathWeights)]
 
 
 def _was_pulled(spec: ModelSpec) -> bool:

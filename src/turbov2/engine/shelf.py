@@ -28,7 +28,10 @@ class Shelf:
     def obstacle(self, spec: ModelSpec) -> tuple[str, str]:
         """Returns (reason, fix) if no download can make the model run here, else two empty strings."""
         if spec.backend not in BACKENDS:
-            return f"its backend '{spec.backend}' is not built yet", "upgrade when a release lists it"
+            return (
+                f"its backend '{spec.backend}' is not built yet",
+                "upgrade once the changelog names this backend",
+            )
         if missing_modules(spec.backend):
             return f"the extra '{spec.extra}' is not installed", f"pip install '{DISTRIBUTION}[{spec.extra}]'"
         if isinstance(spec.weights, PathWeights) and not spec.weights.path:
@@ -38,9 +41,9 @@ class Shelf:
     def status(self, spec: ModelSpec, is_ready: bool) -> ModelStatus:
         """Returns how the model stands here. Loads and fetches nothing."""
         reason, fix = self.obstacle(spec)
-        if reason:
-            return _status(spec, None, "unavailable", reason, fix)
         installed = self._store.locate(spec)
+        if reason:
+            return _status(spec, installed, "unavailable", reason, fix)
         if installed is None:
             return _status(spec, None, "absent", *self._why_absent(spec))
         return _status(spec, installed, "ready" if is_ready else "installed", "", "")
@@ -84,13 +87,13 @@ class Shelf:
         if not (self._auto_pull and is_pinned(spec)):
             reason, fix = self._why_absent(spec)
             raise ModelNotFound(
-                f"model '{spec.name}' not found here, try pulling it first: {reason}; {fix}", param="model"
+                f"model '{spec.name}' is {reason}; try pulling it first: {fix}", param="model"
             )
         return self._store.pull(spec, lambda progress: None)
 
     def _why_absent(self, spec: ModelSpec) -> tuple[str, str]:
         if isinstance(spec.weights, PathWeights):
-            return "its folder is missing or holds no weights", "correct `path` in your models file"
+            return "not here, its folder is missing or holds no weights", "correct `path` in your models file"
         if self._auto_pull and is_pinned(spec):
             return "not downloaded yet; fetched on first use", f"turbov2 pull {spec.name}"
         why = "automatic download is off" if is_pinned(spec) else "its source is not pinned to a commit"

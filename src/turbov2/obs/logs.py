@@ -73,7 +73,7 @@ class AccessLog:
             at = time.strftime("%H:%M:%S")
             line = (
                 f"{at} INFO    turbov2.access  {method} {path!r:.120} {status} {ms:.1f}ms {n_bytes}B "
-                f"{request_id} {key_id}"
+                f"{request_id} {key_id or '-'}"
             )
         self._lines.append(line)
         if len(self._lines) >= _MAX_BUFFERED:

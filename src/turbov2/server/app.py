@@ -7,6 +7,7 @@ Everything that holds for all routes happens here, in this order: request id, ho
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 import secrets
@@ -40,6 +41,9 @@ from turbov2.wire._http import (
 logger = logging.getLogger(__name__)
 
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+# Unique without asking the kernel for randomness at every request.
+_ID_PREFIX = "req_" + secrets.token_hex(8)
+_REQUEST_NUMBERS = itertools.count(1)
 _CLIENT_LEFT = 499  # nginx's and Ollama's number for it; never sent, only logged
 Asgi = Callable[[Scope, Receive, Send], "asyncio.Future[None]"]
 
@@ -143,7 +147,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _CLIENT_ID.fullmatch(value):
             return str(value, "ascii")
-    return "req_" + secrets.token_hex(12)
+    return f"{_ID_PREFIX}{next(_REQUEST_NUMBERS):08x}"
 
 
 def _routes(engine: Engine, settings: Settings, metrics: Metrics) -> Sequence[Route]:

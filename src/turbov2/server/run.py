@@ -35,6 +35,7 @@ def listen(settings: Settings) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((settings.host, settings.port))
+    bound.listen(_BACKLOG)  # binding alone lets a second server share the port until both listen
     return bound
 
 

@@ -65,9 +65,9 @@ def is_refused(name: str, backend: str) -> bool:
 def require_safe(name: str, backend: str) -> None:
     """Raises PullFailed unless `name` is a safe path of a format that may be loaded."""
     if not is_safe_path(name):
-        raise PullFailed("The model lists a file whose name is not safe; it was not fetched.")
+        raise PullFailed("the model lists a file whose name is not safe; it was not fetched")
     if is_refused(name, backend):
-        raise PullFailed(f"{name} is of a format that can run code when loaded; it was not fetched.")
+        raise PullFailed(f"{name} is of a format that can run code when loaded; it was not fetched")
 
 
 def select(names: Iterable[str], patterns: Sequence[str], backend: str) -> list[str]:
@@ -82,14 +82,14 @@ def select(names: Iterable[str], patterns: Sequence[str], backend: str) -> list[
         if not set(pattern) & set("*?["):
             require_safe(pattern, backend)
             if pattern not in matching:
-                raise PullFailed(f"The model has no file named {pattern}.")
+                raise PullFailed(f"the model has no file named {pattern}")
     if not all(is_safe_path(name) for name in matching):
-        raise PullFailed("The model lists a file whose name is not safe; nothing was fetched.")
+        raise PullFailed("the model lists a file whose name is not safe; nothing was fetched")
     chosen = [name for name in matching if not is_refused(name, backend)]
     if not chosen and matching:
-        raise PullFailed("The model's only matching files are of formats that can run code when loaded.")
+        raise PullFailed("the model's only matching files are of formats that can run code when loaded")
     if not chosen:
-        raise PullFailed("The model has no file that matches " + ", ".join(patterns) + ".")
+        raise PullFailed("the model has no file that matches " + ", ".join(patterns))
     return chosen
 
 
@@ -117,11 +117,11 @@ def disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            text = "The disk became full during the pull; free some space and pull again to go on."
+            text = "the disk became full during the pull; free some space and pull again to go on"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            text = "The model folder cannot be written; give this user the right to write to it."
+            text = "the model folder cannot be written; give this user the right to write to it"
         else:
-            text = "The file system failed during the pull; the log has the details."
+            text = "the file system failed during the pull; the log has the details"
         raise PullFailed(text) from error
 
 

@@ -89,7 +89,7 @@ def fetch(file: RemoteFile, partial: Path, open_at: OpenAt, steps: Steps) -> str
     sha256 = check(file, partial, steps)
     if sha256 is None:
         partial.unlink()
-        raise PullFailed(f"{file.name} did not match its hash and was removed; pull again.")
+        raise PullFailed(f"{file.name} did not match its hash and was removed; pull again")
     return sha256
 
 
@@ -128,7 +128,7 @@ def _receive(file: RemoteFile, partial: Path, open_at: OpenAt, steps: Steps) -> 
         out.flush()
         os.fsync(out.fileno())
     if start < file.size_bytes:
-        raise Interrupted(f"The connection closed before {file.name} was whole; pull again to go on.")
+        raise Interrupted(f"the connection closed before {file.name} was whole; pull again to go on")
 
 
 def _continues(answer: Answer, start: int) -> bool:

