@@ -164,8 +164,11 @@ def _row(item: Prepared, found: Rounds) -> dict[str, Any]:
         for contender, entries in rounds.items()
     }
     fastest = max((f"model2vec {d}" for d in DTYPES), key=lambda c: medians[c]["texts_per_s"]["median"])
-    pairs = [("turbov2 json", fastest, scenario.json_target), ("turbov2 base64", fastest, scenario.base64_target),
-             ("turbov2 json", "plain server", scenario.plain_target)]  # fmt: skip
+    pairs = (
+        ("turbov2 json", fastest, scenario.json_target),
+        ("turbov2 base64", fastest, scenario.base64_target),
+        ("turbov2 json", "plain server", scenario.plain_target),
+    )
     ratios = []
     for ours, theirs, target in pairs:
         if ours in rounds:

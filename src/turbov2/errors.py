@@ -10,7 +10,8 @@ TurboError
 │   ├── Forbidden               403  a host name that is not allowed here
 │   ├── ModelNotFound           404  no such name in the catalogue
 │   ├── RouteNotFound           404  no such path
-│   └── MethodNotAllowed        405  known path, other method
+│   ├── MethodNotAllowed        405  known path, other method; `param` holds the allowed ones
+│   └── NotSupported            501  the API has it, this server does not
 ├── CapacityError               try again later
 │   ├── QueueFull               503  too much waits for this model
 │   ├── OutOfMemory             503  no room for the model beside what is in use
@@ -98,6 +99,11 @@ class RouteNotFound(RequestError):
 class MethodNotAllowed(RequestError):
     status = 405
     code = "method_not_allowed"
+
+
+class NotSupported(RequestError):
+    status = 501
+    code = "not_supported"
 
 
 class CapacityError(TurboError):

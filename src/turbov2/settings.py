@@ -60,9 +60,13 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
-def _default_home() -> str:
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return f"{base}/turbov2"
+class Secret(str):
+    """A text that does not show itself in a log or a debugger's print."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -91,7 +95,7 @@ SETTINGS: tuple[Setting, ...] = (
         "EMBEDDINGS_API_KEY",
         "",
         "keys",
-        _text,
+        Secret,
         "Keys that may call the server, comma-separated; `@file` reads one key a line. Empty: open to all.",
         is_secret=True,
     ),
@@ -123,7 +127,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "home",
         "TURBOV2_HOME",
-        _default_home(),
+        "~/.local/share/turbov2",
         "folder",
         _text,
         "Where pulled packages and the list of installed models are kept (hub files live in HF_HOME).",

@@ -86,9 +86,7 @@ class TestBodies:
 
     def test_a_length_that_is_a_lie_gets_no_answer_and_harms_nobody(self, server: RunningServer) -> None:
         with server.connect() as connection:
-            connection.sendall(
-                b'POST /api/embed HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"input":'
-            )
+            connection.sendall(b"POST /api/embed HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{}")
             server.assert_well()
 
     @pytest.mark.parametrize("path", PATHS)
@@ -101,11 +99,11 @@ class TestBodies:
     @pytest.mark.parametrize(
         "template", ['{"input":%s}', '{"other":%s,"input":"x"}', "%s", r'{"input":"\ud83d","o":%s}']
     )
-    @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")])
+    @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
     def test_deep_json(
-        self, server: RunningServer, path: str, template: str, brackets: tuple[str, str]
+        self, server: RunningServer, path: str, template: str, opening: str, closing: str
     ) -> None:
-        deep = brackets[0] * 100_000 + "1" + brackets[1] * 100_000
+        deep = opening * 100_000 + "1" + closing * 100_000
         error_text(path, server.http.post(path, content=template.replace("%s", deep)), 400)
 
     @pytest.mark.parametrize("path", PATHS)
@@ -113,9 +111,7 @@ class TestBodies:
         error_text(path, server.http.post(path, content="[" * 100_000), 400)
 
     @pytest.mark.parametrize("text", [r"\ud83d", r"a\udc00b", r"\ud83d\ud83d\ude00", r"\uDE00\uD83D"])
-    def test_lone_surrogates_read_as_the_replacement_character(
-        self, server: RunningServer, text: str
-    ) -> None:
+    def test_lone_surrogates_become_replacement_characters(self, server: RunningServer, text: str) -> None:
         cleaned = json.loads(f'"{text}"').encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         response = server.http.post("/api/embed", content=b'{"input":["%b"]}' % text.encode())
         assert response.json()["embeddings"] == server.embed(REAL, cleaned).json()["embeddings"]
@@ -134,15 +130,23 @@ class TestBodies:
         for path in PATHS:
             error_text(path, server.http.post(path, content=content), status)
 
+    @pytest.mark.parametrize("field", ["dimensions", "keep_alive"])
     @pytest.mark.parametrize(
-        "number", ["1e999", "-1e999", "9" * 400, "1" * 5000, "-0", "1e-999", "0x10", "01", "NaN"]
+        "number",
+        ["1e999", "-1e999", "9" * 400, "-" + "9" * 400, "1" * 5000, "-0", "1e-999", "0x10", "01", "NaN"],
     )
-    def test_odd_numbers_are_never_a_defect(self, server: RunningServer, number: str) -> None:
-        for field in ("dimensions", "keep_alive"):
-            content = f'{{"model":"{INLINE}","input":"x","{field}":{number}}}'
-            response = server.http.post("/api/embed", content=content)
-            assert response.status_code in (200, 400), response.text[:300]
-            assert_clean(response)
+    def test_odd_numbers_are_never_a_defect(self, server: RunningServer, field: str, number: str) -> None:
+        content = f'{{"model":"{INLINE}","input":"x","{field}":{number}}}'
+        response = server.http.post("/api/embed", content=content)
+        assert response.status_code in (200, 400), response.text[:300]
+        assert_clean(response)
+
+    @pytest.mark.parametrize("text", ["9" * 400 + "h", "0." + "1" * 5000 + "s", "1h" * 10_000])
+    def test_odd_durations_are_never_a_defect(self, server: RunningServer, text: str) -> None:
+        response = server.http.post("/api/embed", json={"model": INLINE, "input": "x", "keep_alive": text})
+        assert response.status_code in (200, 400), response.text[:300]
+        assert server.http.get("/api/ps").status_code == 200
+        assert server.http.post("/api/embed", json={"model": INLINE, "keep_alive": 0}).status_code == 200
 
 
 class TestLimits:
@@ -248,26 +252,27 @@ class TestSockets:
         assert server.log().count("Traceback") == before
 
     def test_headers_of_16_kb_are_served(self, server: RunningServer) -> None:
-        headers = "\r\n".join(f"x-{n}: {'v' * 100}" for n in range(160))
-        assert (
-            send_raw(server, f"GET /api/version HTTP/1.1\r\nHost: x\r\n{headers}".encode()).status_code == 200
-        )
+        headers = b"\r\n".join(b"x-%d: %b" % (n, b"v" * 100) for n in range(160))
+        assert send_raw(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n" + headers).status_code == 200
 
-    @pytest.mark.parametrize("line", [b"x-%d: " + b"v" * 1000 + b"\r\n", b"x-%d: v\r\n"])
-    def test_a_flood_of_headers_is_cut(self, server: RunningServer, line: bytes) -> None:
-        before = psutil.Process(server.pid).memory_info().rss
-        sent, refused = 0, False
+    @pytest.mark.parametrize(
+        ("start", "more"),
+        [
+            (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"x-name: " + b"v" * 1000 + b"\r\n"),
+            (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"x: v\r\n"),
+            (b"GET /livez HTTP/1.1\r\nHost: x\r\nx-one: ", b"v" * 1000),
+            (b"GET /", b"a" * 1000),
+        ],
+    )
+    def test_a_head_without_end_is_cut(self, server: RunningServer, start: bytes, more: bytes) -> None:
+        """Else one connection could fill the memory."""
+        sent, block = 0, more * (64_000 // len(more))
         with server.connect() as connection, contextlib.suppress(ConnectionError):
-            connection.settimeout(5)
-            connection.sendall(b"GET /api/version HTTP/1.1\r\nHost: x\r\n")
-            while sent < 20 * MB:
-                block = b"".join(line % n for n in range(1000))
+            connection.sendall(start)
+            while sent < 4 * MB:
                 connection.sendall(block)
                 sent += len(block)
-            refused = False
-        grown = psutil.Process(server.pid).memory_info().rss - before
-        assert sent < 20 * MB, f"took {sent} bytes of headers and grew by {grown}"
-        assert not refused
+        assert sent < 4 * MB, f"the server took {sent} bytes and wants more"
 
     def test_a_path_of_any_length_has_an_answer(self, server: RunningServer) -> None:
         for n in (100, 10_000, 60_000):
@@ -276,10 +281,9 @@ class TestSockets:
             assert len(response.content) < 1000
 
     def test_pipelined_requests_are_answered_in_order(self, server: RunningServer) -> None:
+        requests = [b"GET %b HTTP/1.1\r\nHost: x\r\n" % path for path in (b"/api/version", b"/livez")]
         with server.connect() as connection:
-            connection.sendall(
-                b"GET /api/version HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-            )
+            connection.sendall(requests[0] + b"\r\n" + requests[1] + b"Connection: close\r\n\r\n")
             answers = read_all(connection)
         assert answers.index(b'{"version"') < answers.index(b"ok")
 
@@ -292,32 +296,49 @@ class TestSockets:
             assert time.monotonic() - started_s < 2
 
 
-class TestLeaving:
-    @pytest.fixture
-    def slow(self, make_server: MakeServer, tmp_path: Path) -> RunningServer:
-        models = [
-            fake_model(f"slow-{kind}", tmp_path, runner=kind, delay_s=1.0) for kind in ("thread", "process")
-        ]
-        models += [fake_model("slow-load", tmp_path, load_delay_s=1.0)]
-        return make_server(models="\n".join(models))
+def leases(server: RunningServer, model: str) -> int:
+    """Returns how many requests hold the model, waiting ones included."""
+    found = re.search(rf'turbov2_model_leases\{{model="{model}"\}} (\d+)', server.http.get("/metrics").text)
+    return int(found[1]) if found else 0
 
-    @pytest.mark.parametrize("model", ["slow-thread", "slow-process", "slow-load"])
-    def test_in_the_middle_of_a_request(self, slow: RunningServer, model: str) -> None:
-        if model != "slow-load":
-            slow.embed(model)
-        body = json.dumps({"model": model, "input": "x"}).encode()
+
+class TestLeaving:
+    DELAY_S = 0.6
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def slow(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+        folder = tmp_path_factory.mktemp("slow")
+        models = [
+            fake_model(kind, folder, runner=kind, delay_s=cls.DELAY_S) for kind in ("thread", "process")
+        ]
+        models += [fake_model("slow-load", folder, load_delay_s=cls.DELAY_S)]
+        with RunningServer(folder, models="\n".join(models)) as running:
+            yield running
+
+    @pytest.mark.parametrize("model", ["thread", "process"])
+    def test_while_waiting_takes_the_request_out_of_the_queue(self, slow: RunningServer, model: str) -> None:
+        slow.assert_well(model)
+        body = json.dumps({"model": model, "input": "x" * 40_000}).encode()  # too long to share a batch
+        head = b"POST /api/embed HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with contextlib.ExitStack() as clients:
+            for _ in range(6):
+                clients.enter_context(slow.connect()).sendall(head + body)
+            until(lambda: leases(slow, model) == 6)
+        started_s = time.monotonic()
+        slow.assert_well(model)
+        assert time.monotonic() - started_s < 3 * self.DELAY_S  # one that already ran, and ours
+        until(lambda: leases(slow, model) == 0)
+        assert "Traceback" not in slow.log()
+
+    def test_while_the_model_loads_harms_no_one(self, slow: RunningServer) -> None:
+        body = b'{"model":"slow-load","input":"x"}'
         head = b"POST /api/embed HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
         for _ in range(4):
             with slow.connect() as connection:
                 connection.sendall(head + body)
-        started_s = time.monotonic()
-        slow.assert_well(model)
-        # At most the one that already ran, or the one load, is in the way: who left does not queue.
-        assert time.monotonic() - started_s < 3
-        leases = re.findall(
-            r"^turbov2_model_leases\{.*\} (\S+)$", slow.http.get("/metrics").text, re.MULTILINE
-        )
-        assert {float(count) for count in leases} == {0.0}
+        slow.assert_well("slow-load")
+        until(lambda: leases(slow, "slow-load") == 0)
         assert "Traceback" not in slow.log()
 
     def test_while_a_large_answer_is_sent(self, server: RunningServer) -> None:
@@ -330,10 +351,9 @@ class TestLeaving:
         server.assert_well()
 
     def test_a_full_queue_is_a_503_at_once(self, make_server: MakeServer, tmp_path: Path) -> None:
-        slow = fake_model("slow", tmp_path, runner="thread", delay_s=1.0, max_tokens=8)
+        slow = fake_model("slow", tmp_path, runner="thread", delay_s=0.5)
         server = make_server(models=slow, env={"TURBOV2_MAX_QUEUE": "1"})
         server.embed("slow")
-        # Token ids and texts never share a batch, so one runs, one waits and the rest are too many.
         with ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(lambda n: server.embed("slow", f"text {n}"), range(6)))
         statuses = sorted(answer.status_code for answer in answers)
@@ -347,7 +367,7 @@ class TestLeaving:
 
 
 class TestStopping:
-    @pytest.mark.parametrize("kind", ["thread", "process", "inline"])
+    @pytest.mark.parametrize("kind", ["thread", "process"])
     def test_sigterm_lets_a_running_request_finish(
         self, make_server: MakeServer, tmp_path: Path, kind: str
     ) -> None:
@@ -369,9 +389,7 @@ class TestStopping:
         assert not any(child.is_running() for child in children)
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_an_idle_server_ends_at_once_with_0(
-        self, make_server: MakeServer, number: signal.Signals
-    ) -> None:
+    def test_an_idle_server_ends_at_once(self, make_server: MakeServer, number: signal.Signals) -> None:
         server = make_server()
         with server.connect():  # an idle connection must not hold it up
             server.embed()
@@ -385,15 +403,16 @@ class TestStopping:
         server.embed("stuck")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(server.embed, "stuck", "hang-now")
-            until(
-                lambda: re.search(r'leases\{model="stuck"\} 1', server.http.get("/metrics").text) is not None
-            )
+            until(lambda: leases(server, "stuck") == 1)
             children = server.children()
             server.terminate()
-            server.wait(15)
+            started_s = time.monotonic()
+            server.wait(60)
+            took_s = time.monotonic() - started_s
             with contextlib.suppress(httpx.TransportError):
                 assert running.result(DEADLINE_S).status_code >= 500
         assert not any(child.is_running() for child in children)
+        assert took_s < 1 + 4  # the default drain of 25 s must end within Kubernetes' 30 s
 
     def test_a_taken_port_ends_the_start_and_says_so(self, server: RunningServer, tmp_path: Path) -> None:
         twin = RunningServer(tmp_path, env={"PORT": str(server.port)})
@@ -409,7 +428,6 @@ class TestChildren:
     def frail(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         folder = tmp_path_factory.mktemp("frail")
         models = fake_model("frail", folder, runner="process", crash_on="crash-now", hang_on="hang-now")
-        models += fake_model("slow", folder, runner="process", delay_s=0.5)
         with RunningServer(folder, models=models, env={"TURBOV2_PRELOAD": "frail"}) as running:
             yield running
 
@@ -417,9 +435,7 @@ class TestChildren:
         frail.assert_well("frail")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(frail.embed, "frail", "hang-now")
-            until(
-                lambda: re.search(r'leases\{model="frail"\} 1', frail.http.get("/metrics").text) is not None
-            )
+            until(lambda: leases(frail, "frail") == 1)
             for child in frail.children():
                 child.kill()
             answer = running.result(DEADLINE_S)
@@ -445,12 +461,11 @@ class TestChildren:
 
     def test_others_in_the_queue_get_an_answer_each(self, frail: RunningServer) -> None:
         frail.assert_well("frail")
-        texts = ["hang-now", *(f"text {n}" for n in range(5))]
-        with ThreadPoolExecutor(len(texts)) as pool:
-            running = [pool.submit(frail.embed, "frail", text) for text in texts]
-            until(
-                lambda: re.search(r'leases\{model="frail"\} 6', frail.http.get("/metrics").text) is not None
-            )
+        with ThreadPoolExecutor(6) as pool:
+            running = [pool.submit(frail.embed, "frail", "hang-now")]
+            until(lambda: leases(frail, "frail") == 1)
+            running += [pool.submit(frail.embed, "frail", f"text {n}") for n in range(5)]
+            until(lambda: leases(frail, "frail") == 6)
             for child in frail.children():
                 child.kill()
             answers = [each.result(DEADLINE_S) for each in running]
@@ -514,12 +529,7 @@ class TestTogether:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)
         with contextlib.closing(connection):
             sockets = set()
-            for content, status in (
-                (b'{"input":5}', 400),
-                (b'{"input":"x"}', 200),
-                (b"", 400),
-                (b'{"input":"x"}', 200),
-            ):
+            for content, status in ((b'{"input":5}', 400), (b"{}", 200), (b"", 400), (b'{"input":"x"}', 200)):
                 connection.request("POST", "/api/embed", body=content)
                 response = connection.getresponse()
                 response.read()

@@ -14,7 +14,7 @@ from turbov2.server.routing import Router
 from turbov2.types import EmbedResult
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import Route
-from turbov2.wire._vectors import PIECE_FLOATS, json_rows
+from turbov2.wire._vectors import PIECE_FLOATS
 from turbov2.wire.ollama.adapt import parse_keep_alive_s, render_embed
 from turbov2.wire.openai.adapt import parse_inputs, render_embeddings
 
@@ -32,7 +32,9 @@ def result_of(vectors, truncated=()):
 @pytest.mark.parametrize("shape", [(1, 3), (5, 8), (0, 4), (PIECE_FLOATS // 4 + 3, 4), (2, PIECE_FLOATS + 1)])
 def test_rows_are_the_numbers_exactly(shape):
     vectors = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-    again = np.array(json.loads(b"".join(json_rows(vectors))), np.float32).reshape(shape)
+    again = np.array(
+        json.loads(joined(render_embed("m", result_of(vectors))))["embeddings"], np.float32
+    ).reshape(shape)
     assert (again == vectors).all()
 
 

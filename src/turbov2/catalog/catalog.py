@@ -43,10 +43,12 @@ class Catalog:
         tables = _read(
             resources.files("turbov2.catalog").joinpath("models.toml").read_text("utf-8"), "models.toml"
         )
+        origin = "the shipped catalogue"
         if models_file is not None:
-            for name, table in _read(_text_of(models_file), str(models_file)).items():
+            origin = str(models_file)
+            for name, table in _read(_text_of(models_file), origin).items():
                 tables[name] = {**tables.get(name, {}), **table}
-        return cls(_with_override(_to_spec(name, table), overrides) for name, table in tables.items())
+        return cls(_with_override(_to_spec(name, table, origin), overrides) for name, table in tables.items())
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())
@@ -90,11 +92,11 @@ def _read(text: str, origin: str) -> dict[str, dict[str, Any]]:
     return models
 
 
-def _to_spec(name: str, table: dict[str, Any]) -> ModelSpec:
+def _to_spec(name: str, table: dict[str, Any], origin: str) -> ModelSpec:
     try:
         return msgspec.convert({**table, "name": name}, ModelSpec)
     except msgspec.ValidationError as error:
-        raise CatalogError(f"model '{name}': {error}") from error
+        raise CatalogError(f"{origin}, model '{name}': {error}") from error
 
 
 def _with_override(spec: ModelSpec, overrides: Mapping[str, str]) -> ModelSpec:

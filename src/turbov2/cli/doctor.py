@@ -73,7 +73,7 @@ def examine(settings: Settings) -> Report:
 
     shelf = open_shelf(settings)
     specs = list(shelf.catalog)
-    standing = [shelf.status(spec, is_ready=False) for spec in specs]
+    standing = [shelf.status(spec) for spec in specs]
     return Report(
         version=turbov2.__version__,
         machine=probe_machine(),

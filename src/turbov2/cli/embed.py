@@ -104,7 +104,7 @@ def _embed_here(
 
     shelf = open_shelf(settings)
     spec = find(shelf.catalog, model)
-    is_absent = shelf.status(spec, is_ready=False).availability == "absent"
+    is_absent = shelf.status(spec).availability == "absent"
     if is_absent and spec.capability == "embed" and settings.auto_pull and is_pinned(spec):
         fetch(shelf, spec)
     result = asyncio.run(embed_once(shelf.catalog, settings, spec.name, texts, dimensions))

@@ -31,7 +31,7 @@ def models(
     from turbov2.settings import load_settings
 
     shelf = open_shelf(load_settings())
-    known = [shelf.status(spec, is_ready=False) for spec in shelf.catalog]
+    known = [shelf.status(spec) for spec in shelf.catalog]
     shown = [model for model in known if model.availability != "unavailable" or not is_runnable]
     if as_json:
         print_json({"models": shown})
@@ -49,7 +49,7 @@ def show(
     from turbov2.settings import load_settings
 
     shelf = open_shelf(load_settings())
-    model = shelf.status(find(shelf.catalog, name), is_ready=False)
+    model = shelf.status(find(shelf.catalog, name))
     if as_json:
         print_json(model)
     else:

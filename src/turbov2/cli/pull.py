@@ -48,7 +48,7 @@ def delete(
 
     shelf = open_shelf(load_settings())
     spec = find(shelf.catalog, name)
-    status = shelf.status(spec, is_ready=False)
+    status = shelf.status(spec)
     if not yes and status.modified_at is not None and _was_pulled(spec):
         _confirm(f"Remove the weights of {spec.name} ({size_text(status.size_bytes)})?")
     if shelf.delete(spec):

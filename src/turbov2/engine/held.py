@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from turbov2.batching import Batcher, DirectBatcher
 from turbov2.catalog import ModelSpec
 from turbov2.residency.memory import resident_bytes
@@ -58,4 +60,10 @@ def _make_runner(spec: ModelSpec) -> Runner:
         return InlineRunner(n_threads=2)
     if spec.runner == "thread":
         return ThreadRunner()
-    return ProcessRunner()
+    return ProcessRunner(environment=_thread_plan())
+
+
+def _thread_plan() -> dict[str, str]:
+    """Returns the environment that keeps a child's OpenMP threads to the cores, and idle ones asleep."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(n_cores), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
+
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.catalog.weights import WeightsStore
 from turbov2.engine.held import HeldModel, hold
@@ -23,11 +25,14 @@ from turbov2.types import (
     EmbedBatch,
     EmbedRequest,
     EmbedResult,
+    Loaded,
     ModelStatus,
     PullProgress,
     ResidentStatus,
 )
 from turbov2.types.embed import Inputs
+
+_PULL_STOP_S = 5.0  # a cancelled pull ends at its next chunk
 
 
 class LocalEngine:
@@ -71,10 +76,10 @@ class LocalEngine:
         started_ns = time.perf_counter_ns()
         spec = self._shelf.catalog.resolve(request.model)
         _check_embeds(spec)
-        _check_dimensions(spec, request)
         batch = EmbedBatch(_with_prompt(spec, request), request.truncate)
         async with self._lease(spec, request.keep_alive_s) as held:
             load_ns = time.perf_counter_ns() - started_ns
+            _check_dimensions(spec, held.loaded, request)
             output = await held.batcher.embed(batch)
         vectors = finish(output.vectors, request.dimensions, request.normalize, spec.name)
         truncated = tuple(output.truncated.nonzero()[0].tolist()) if output.truncated.any() else ()
@@ -91,9 +96,12 @@ class LocalEngine:
         """Returns whether the model was loaded."""
         return await self._residency.unload(self._keys[self._shelf.catalog.resolve(name).name])
 
-    def models(self) -> Sequence[ModelStatus]:
+    async def models(self) -> Sequence[ModelStatus]:
         """Returns every catalogued model, in catalogue order."""
-        return [self._status(spec) for spec in self._shelf.catalog]
+        ready = self._ready()
+        # Looking for two dozen models' files takes a few milliseconds, which no other request should feel.
+        statuses = await asyncio.to_thread(lambda: [self._shelf.status(spec) for spec in self._shelf.catalog])
+        return [_as_loaded(status, ready.get(self._keys[status.name])) for status in statuses]
 
     def model(self, name: str) -> ModelStatus:
         """Returns one model. Raises: ModelNotFound."""
@@ -127,6 +135,7 @@ class LocalEngine:
             await task
         finally:
             cancelled.set()
+            await asyncio.wait({task}, timeout=_PULL_STOP_S)
 
     async def delete(self, name: str) -> bool:
         """Returns whether there were weights to remove."""
@@ -145,10 +154,12 @@ class LocalEngine:
         load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
         return await hold(spec, load_spec, self._settings.max_queue)
 
+    def _ready(self) -> dict[str, Loaded]:
+        residents = self._residency.residents()
+        return {r.key: r.held.loaded for r in residents if r.state is State.READY and r.held is not None}
+
     def _status(self, spec: ModelSpec) -> ModelStatus:
-        key = self._keys[spec.name]
-        is_ready = any(r.key == key and r.state is State.READY for r in self._residency.residents())
-        return self._shelf.status(spec, is_ready)
+        return _as_loaded(self._shelf.status(spec), self._ready().get(self._keys[spec.name]))
 
     def _resident_status(self, resident: Resident[HeldModel]) -> ResidentStatus:
         now_s, now = asyncio.get_running_loop().time(), dt.datetime.now(dt.UTC)
@@ -166,27 +177,40 @@ class LocalEngine:
         )
 
 
+def _as_loaded(status: ModelStatus, loaded: Loaded | None) -> ModelStatus:
+    """Returns the status with what the loaded files say in place of what the catalogue expects."""
+    if loaded is None:
+        return status
+    return msgspec.structs.replace(
+        status,
+        availability="ready",
+        dtype=loaded.dtype,
+        dimensions=loaded.dimensions,
+        max_tokens=loaded.max_tokens,
+        pooling=loaded.pooling,
+    )
+
+
 def _check_embeds(spec: ModelSpec) -> None:
     if spec.capability != "embed":
         raise NotCapable(f"model '{spec.name}' does not embed, it is for: {spec.capability}", param="model")
 
 
-def _check_dimensions(spec: ModelSpec, request: EmbedRequest) -> None:
-    wanted = request.dimensions
+def _check_dimensions(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
+    wanted, full = request.dimensions, loaded.dimensions
     if wanted is None:
         return
     if wanted < 1:
         raise InvalidRequest(f"dimensions is {wanted}, expected at least 1", param="dimensions")
-    if not request.must_be_matryoshka or wanted == spec.dimensions:
+    if not request.must_be_matryoshka or full is None or wanted == full:
         return
-    if spec.dimensions is not None and wanted > spec.dimensions:
+    if wanted > full:
         raise InvalidRequest(
-            f"dimensions is {wanted}, but model '{spec.name}' has {spec.dimensions}", param="dimensions"
+            f"dimensions is {wanted}, but model '{spec.name}' has {full}", param="dimensions"
         )
     if not spec.matryoshka:
         raise InvalidRequest(
-            f"model '{spec.name}' was not trained for fewer dimensions than {spec.dimensions}; "
-            "leave `dimensions` out",
+            f"model '{spec.name}' was not trained for fewer dimensions than {full}; leave `dimensions` out",
             param="dimensions",
         )
 

@@ -29,7 +29,7 @@ class Engine(Protocol):
     async def unload(self, name: str) -> bool:
         """Returns whether the model was loaded."""
 
-    def models(self) -> Sequence[ModelStatus]:
+    async def models(self) -> Sequence[ModelStatus]:
         """Returns all catalogued models, in catalogue order. Loads nothing."""
 
     def model(self, name: str) -> ModelStatus:

@@ -38,7 +38,7 @@ class Shelf:
             return "its weights are not published yet", "name a folder in your own models file"
         return "", ""
 
-    def status(self, spec: ModelSpec, is_ready: bool) -> ModelStatus:
+    def status(self, spec: ModelSpec) -> ModelStatus:
         """Returns how the model stands here. Loads and fetches nothing."""
         reason, fix = self.obstacle(spec)
         installed = self._store.locate(spec)
@@ -46,7 +46,7 @@ class Shelf:
             return _status(spec, installed, "unavailable", reason, fix)
         if installed is None:
             return _status(spec, None, "absent", *self._why_absent(spec))
-        return _status(spec, installed, "ready" if is_ready else "installed", "", "")
+        return _status(spec, installed, "installed", "", "")
 
     def load_spec(self, spec: ModelSpec) -> LoadSpec:
         """Returns what a runner needs, pulling the weights first if that is allowed.
@@ -84,20 +84,20 @@ class Shelf:
         return self._store.delete(spec)
 
     def _pull_unasked(self, spec: ModelSpec) -> Installed:
-        if not (self._auto_pull and is_pinned(spec)):
+        if isinstance(spec.weights, PathWeights) or not (self._auto_pull and is_pinned(spec)):
             reason, fix = self._why_absent(spec)
-            raise ModelNotFound(
-                f"model '{spec.name}' is {reason}; try pulling it first: {fix}", param="model"
-            )
+            raise ModelNotFound(f"model '{spec.name}' is {reason}: {fix}", param="model")
         return self._store.pull(spec, lambda progress: None)
 
     def _why_absent(self, spec: ModelSpec) -> tuple[str, str]:
         if isinstance(spec.weights, PathWeights):
-            return "not here, its folder is missing or holds no weights", "correct `path` in your models file"
-        if self._auto_pull and is_pinned(spec):
-            return "not downloaded yet; fetched on first use", f"turbov2 pull {spec.name}"
-        why = "automatic download is off" if is_pinned(spec) else "its source is not pinned to a commit"
-        return f"not downloaded, and {why}", f"turbov2 pull {spec.name}"
+            return "not here: its folder is missing or holds no weights", "correct `path` in your models file"
+        fix = f"try pulling it first: turbov2 pull {spec.name}"
+        if not is_pinned(spec):
+            return "not downloaded, and its source is not pinned to a commit", fix
+        if not self._auto_pull:
+            return "not downloaded, and automatic download is off", fix
+        return "not downloaded yet; it is fetched on first use", f"turbov2 pull {spec.name} fetches it now"
 
 
 def is_pinned(spec: ModelSpec) -> bool:
@@ -107,9 +107,8 @@ def is_pinned(spec: ModelSpec) -> bool:
 
 def weights_key(spec: ModelSpec) -> str:
     """Returns the residency key: names that load the same weights the same way share it."""
-    return (
-        f"{spec.backend}:{source_text(spec)}:{spec.pooling}:{spec.max_tokens}:{sorted(spec.options.items())}"
-    )
+    how = (spec.pooling, spec.max_tokens, spec.layers, sorted(spec.options.items()))
+    return f"{spec.backend}:{source_text(spec)}:{how}"
 
 
 def _status(

@@ -257,7 +257,7 @@ class ProcessRunner:
 
     def _crashed(self) -> RunnerCrashed:
         what = f"the process that ran model '{self._model}' {self._end_reason}"
-        return RunnerCrashed(f"{what}; the next request starts it again")
+        return RunnerCrashed(f"{what}; the next request starts it again", retry_after_s=1)
 
     def _settle(self, frame: frames.Frame) -> None:
         """Ends the op this frame answers. Raises: FrameError when it answers none; the op stays open then."""

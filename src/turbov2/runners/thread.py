@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
@@ -41,11 +42,13 @@ class ThreadRunner:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._embed_now, batch)
 
     async def stop(self, grace_s: float) -> None:
-        """Afterwards the backend is closed. A call that outlives `grace_s` ends in the background."""
+        """Afterwards the backend is closed, or a call that outlived `grace_s` keeps it until it returns."""
         backend, self._backend = self._backend, None
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        if backend is not None:
-            backend.close()
+        waiting = asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(waiting, grace_s)
+            if backend is not None:
+                backend.close()
 
     def _embed_now(self, batch: EmbedBatch) -> EmbedOutput:
         return run_embed(self._model, cast(Backend, self._backend), batch)

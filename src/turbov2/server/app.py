@@ -1,6 +1,6 @@
 """The ASGI application: one call per request, from scope to sent response.
 
-Everything that holds for all routes happens here, in this order: request id, host, route, key, body limit
+Everything that holds for all routes happens here, in this order: request id, host, key, route, body limit
 (on reading), handler, error body, log line and counters. There is no middleware stack on this path.
 """
 
@@ -22,6 +22,7 @@ from turbov2.server.cors import with_cors
 from turbov2.server.hosts import Hosts
 from turbov2.server.metrics import Metrics
 from turbov2.server.routing import Router
+from turbov2.server.watch import Watch
 from turbov2.settings import Settings
 from turbov2.types import Context
 from turbov2.wire import native, ollama, openai
@@ -80,46 +81,54 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns = time.perf_counter_ns()
         request_id = _request_id(scope)
-        family, key_id = family_of(scope["path"]), ""
-        route: Route | None = None
+        request = Request(scope, receive, Context(request_id), self._limits)
+        watch = Watch(request)
+        status, n_bytes = _CLIENT_LEFT, 0
+        try:
+            response = await self._handle(request)
+            status = response.status
+            n_bytes = await self._send(scope, send, response, request_id)
+        except Disconnected:
+            status = _CLIENT_LEFT
+        except asyncio.CancelledError:
+            if not watch.has_fired:
+                raise
+            status = _CLIENT_LEFT
+        finally:
+            watch.stop()
+            self._note(request, status, started_ns, n_bytes)
+
+    async def _handle(self, request: Request) -> Response:
+        """Returns the handler's response, or the error's in the shape of the path's family."""
+        scope = request.scope
+        family = family_of(scope["path"])
         try:
             self._hosts.check(scope)
-            key_id = self._keys.check(scope)
-            route, path_rest = self._router.find(scope["method"], scope["path"])
-            family = route.family
-            request = Request(scope, receive, Context(request_id, key_id), self._limits, path_rest)
-            response = await route.handler(request)
+            request.context = Context(request.context.request_id, self._keys.check(scope))
+            request.route, request.path_rest = self._router.find(scope["method"], scope["path"])
+            family = request.route.family
+            return await request.route.handler(request)
         except TurboError as error:
-            response = render_error(error, family)
+            return render_error(error, family)
         except Disconnected:
-            self._note(scope, route, _CLIENT_LEFT, started_ns, 0, request_id, key_id)
-            return
+            raise
         except Exception:
-            logger.exception("request %s failed", request_id)
-            response = render_error(TurboError("internal error; the server's log says why"), family)
-        n_bytes = await self._send(scope, send, response, request_id)
-        self._note(scope, route, response.status, started_ns, n_bytes, request_id, key_id)
+            logger.exception("request %s failed", request.context.request_id)
+            return render_error(TurboError("internal error; the server's log says why"), family)
 
     async def _send(self, scope: Scope, send: Send, response: Response, request_id: str) -> int:
         encoded = request_id.encode("latin-1")
         headers = [(b"x-request-id", encoded), (b"request-id", encoded)]
         return await send_response(send, response, headers, is_head=scope["method"] == "HEAD")
 
-    def _note(
-        self,
-        scope: Scope,
-        route: Route | None,
-        status: int,
-        started_ns: int,
-        n_bytes: int,
-        request_id: str,
-        key_id: str,
-    ) -> None:
+    def _note(self, request: Request, status: int, started_ns: int, n_bytes: int) -> None:
         seconds = (time.perf_counter_ns() - started_ns) / 1e9
-        self._metrics.observe(route.path if route else "unknown", status, seconds)
+        self._metrics.observe(request.route.path if request.route else "unknown", status, seconds)
         if self._access is not None:
+            scope, context = request.scope, request.context
+            ms = seconds * 1000
             self._access.write(
-                scope["method"], scope["path"], status, seconds * 1000, n_bytes, request_id, key_id
+                scope["method"], scope["path"], status, ms, n_bytes, context.request_id, context.key_id
             )
 
     async def _live(self, receive: Receive, send: Send) -> None:

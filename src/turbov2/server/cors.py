@@ -32,4 +32,5 @@ def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 
 
 def _pattern(origin: str) -> str:
-    return re.escape(origin).replace(r"\*", r"[^/]*")
+    """Returns the expression for an origin; ":*" is any port or none, another * any text without a slash."""
+    return re.escape(origin).replace(r":\*", r"(:\d+)?").replace(r"\*", r"[^/]*")

@@ -39,5 +39,5 @@ class Router:
                 return candidate, path[len(candidate.path) :]
         if path in self._methods:
             allowed = ", ".join(sorted(self._methods[path]))
-            raise MethodNotAllowed(f"method {method} is not allowed here, only {allowed}")
+            raise MethodNotAllowed(f"method {method} is not allowed here, only {allowed}", param=allowed)
         raise RouteNotFound(f"no route {method} {path[:200]}")

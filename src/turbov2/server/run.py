@@ -94,6 +94,6 @@ def _config(app: object, drain_s: float) -> uvicorn.Config:
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_S,
-        timeout_graceful_shutdown=math.ceil(drain_s),
+        timeout_graceful_shutdown=None if math.isinf(drain_s) else math.ceil(drain_s),
         proxy_headers=False,
     )

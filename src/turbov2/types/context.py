@@ -10,4 +10,3 @@ class Context(msgspec.Struct, frozen=True):
 
     request_id: str
     key_id: str = ""  # first hex digits of the key's hash; empty when no key was needed
-    deadline_s: float | None = None  # event-loop time after which waiting makes no sense

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from turbov2.errors import TurboError
+from turbov2.errors import MethodNotAllowed, TurboError
 from turbov2.wire._http import Family, Response
 
 _OPENAI_TYPES = {
@@ -51,6 +51,8 @@ def _headers(error: TurboError) -> list[tuple[bytes, bytes]]:
     elif error.status >= 500:
         # The official SDKs repeat every 5xx; without a time to wait, repeating cannot help.
         headers.append((b"x-should-retry", b"false"))
+    if isinstance(error, MethodNotAllowed) and error.param:
+        headers.append((b"allow", error.param.encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

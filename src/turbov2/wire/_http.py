@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -35,17 +35,17 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Request:
-    """One HTTP request. `path_rest` is what followed a prefix route."""
+    """One HTTP request. `path_rest` is what followed a prefix route; both are set by the server."""
 
-    __slots__ = ("_body", "_receive", "context", "limits", "path_rest", "scope")
+    __slots__ = ("_receive", "context", "is_read", "limits", "path_rest", "route", "scope")
 
-    def __init__(
-        self, scope: Scope, receive: Receive, context: Context, limits: Limits, path_rest: str
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, context: Context, limits: Limits) -> None:
         self.scope = scope
         self.context = context
         self.limits = limits
-        self.path_rest = path_rest
+        self.route: Route | None = None
+        self.path_rest = ""
+        self.is_read = False  # the whole body has arrived
         self._receive = receive
 
     def header(self, name: bytes) -> bytes | None:
@@ -69,6 +69,7 @@ class Request:
         if message["type"] == "http.disconnect":
             raise Disconnected
         if not message.get("more_body"):
+            self.is_read = True
             return self._within_limit(message.get("body", b""))
         received = bytearray(message["body"])
         while message.get("more_body"):
@@ -77,10 +78,11 @@ class Request:
                 raise Disconnected
             received += message.get("body", b"")
             self._within_limit(received)
+        self.is_read = True
         return bytes(received)
 
     async def disconnected(self) -> None:
-        """Returns when the client has left. Only after `body`."""
+        """Returns when the client has left. Only once `is_read`."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -102,9 +104,9 @@ class Request:
 
 
 class Response(msgspec.Struct):
-    """What to answer. `body` as pieces is sent piece by piece; an async body is a stream."""
+    """What to answer. Pieces are made and sent one by one; an async body is a stream of frames."""
 
-    body: bytes | list[bytes] | AsyncIterator[bytes]
+    body: bytes | Iterator[bytes] | AsyncIterator[bytes]
     status: int = 200
     media_type: bytes = JSON
     headers: Iterable[tuple[bytes, bytes]] = ()
@@ -133,19 +135,20 @@ async def send_response(
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if is_head else body})
         return len(body)
-    if isinstance(body, list):
+    if isinstance(body, Iterator):
         return await _send_pieces(send, response.status, headers, body)
     return await _send_stream(send, response.status, headers, body)
 
 
 async def _send_pieces(
-    send: Send, status: int, headers: list[tuple[bytes, bytes]], pieces: list[bytes]
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], pieces: Iterator[bytes]
 ) -> int:
-    n_bytes = sum(map(len, pieces))
-    headers.append((b"content-length", b"%d" % n_bytes))
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    n_bytes = 0
     for piece in pieces:
+        n_bytes += len(piece)
         await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)  # each piece took a while to make: let others run
     await send({"type": "http.response.body", "body": b""})
     return n_bytes
 
@@ -162,17 +165,3 @@ async def _send_stream(
         await send({"type": "http.response.body", "body": frame, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
     return n_bytes
-
-
-async def until_disconnect(request: Request, work: Awaitable[Any]) -> Any:
-    """Returns what `work` returns; cancels it when the client leaves first. Raises: Disconnected."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.create_task(request.disconnected())
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise Disconnected
-    finally:
-        for pending in (task, gone):
-            pending.cancel()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # The C++ kernel behind `csr_array @ dense`. The public operator checks and copies its arguments first, which
-# costs ten times the kernel itself for one short text (bench/kernel.py); a test pins both to the same bits.
+# costs several times the kernel for one short text (bench/kernel.py); a test pins both to the same bits.
 from scipy.sparse import _sparsetools
 
 from turbov2.errors import LoadFailed

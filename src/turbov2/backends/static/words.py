@@ -42,6 +42,7 @@ def is_separable(definition: dict[str, Any]) -> bool:
         and model["type"] == "BPE"
         and model.get("byte_fallback") is True  # so unknown characters never fuse across words
         and not model.get("dropout")
+        and not model.get("ignore_merges")  # it looks whole texts up before cutting them
         and not model.get("continuing_subword_prefix")
         and not model.get("end_of_word_suffix")
         and SPACE_MARK in model["vocab"]

@@ -37,7 +37,7 @@ class NativeRoutes:
 
     async def status(self, request: Request) -> Response:
         """GET /api/status: what n8n's reranker node and plain Ollama clients look for, and more."""
-        models = self._engine.models()
+        models = await self._engine.models()
         runnable = {m.capability for m in models if m.availability != "unavailable"}
         return Response(
             msgspec.json.encode(

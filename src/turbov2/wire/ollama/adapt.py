@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from turbov2.types import EmbedRequest, EmbedResult
 from turbov2.units import parse_duration_s
 from turbov2.wire._http import Limits
 from turbov2.wire._inputs import check_texts
-from turbov2.wire._vectors import json_rows
+from turbov2.wire._vectors import blocks, is_small, json_rows
 from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, KeepAlive
 
 
@@ -49,8 +49,8 @@ def parse_embed(body: EmbedBody, model: str, limits: Limits) -> EmbedRequest:
     )
 
 
-def render_embed(model: str, result: EmbedResult) -> bytes | list[bytes]:
-    """Returns the body of POST /api/embed. `model` is spelled as the request did."""
+def render_embed(model: str, result: EmbedResult) -> bytes | Iterator[bytes]:
+    """Returns the body of POST /api/embed, in pieces if large. `model` is spelled as the request did."""
     head = b'{"model":%b,"embeddings":' % msgspec.json.encode(model)
     tail = b',"total_duration":%d,"load_duration":%d,"prompt_eval_count":%d%b}' % (
         result.total_ns,
@@ -58,8 +58,18 @@ def render_embed(model: str, result: EmbedResult) -> bytes | list[bytes]:
         result.n_tokens,
         b',"truncated":%b' % msgspec.json.encode(result.truncated) if result.truncated else b"",
     )
-    rows = json_rows(result.vectors)
-    return head + rows[0] + tail if len(rows) == 1 else [head, *rows, tail]
+    if is_small(result.vectors):
+        return head + json_rows(result.vectors) + tail
+    return _pieces(head, result, tail)
+
+
+def _pieces(head: bytes, result: EmbedResult, tail: bytes) -> Iterator[bytes]:
+    separator = head + b"["
+    for block in blocks(result.vectors):
+        # Each block's own brackets go; a comma joins it to the one before.
+        yield separator + json_rows(block)[1:-1]
+        separator = b","
+    yield b"]" + tail
 
 
 def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedRequest:
@@ -73,4 +83,4 @@ def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedR
 
 def render_embeddings(result: EmbedResult) -> bytes:
     """Returns the body of POST /api/embeddings."""
-    return b'{"embedding":%b}' % json_rows(result.vectors)[0][1:-1]
+    return b'{"embedding":%b}' % json_rows(result.vectors)[1:-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from turbov2.engine.protocol import Engine
-from turbov2.errors import InvalidRequest
+from turbov2.errors import InvalidRequest, ModelNotFound, ModelUnavailable, NotCapable, NotSupported
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire.ollama import adapt, listing
@@ -60,7 +60,7 @@ class OllamaRoutes:
 
     async def tags(self, request: Request) -> Response:
         """GET /api/tags: every catalogued model, with why it cannot run if it cannot."""
-        return Response(listing.render_tags(self._engine.models()))
+        return Response(listing.render_tags(await self._engine.models()))
 
     async def ps(self, request: Request) -> Response:
         """GET /api/ps."""
@@ -84,7 +84,7 @@ class OllamaRoutes:
         body = parse_json(await request.body(), _MODEL)
         name = _required(body.model or body.name)
         if not await self._engine.delete(name):
-            return Response(msgspec.json.encode({"error": f"model '{name}' not found"}), status=404)
+            raise ModelNotFound(f"model '{name}' not found", param="model")
         return Response(b"")
 
     async def generate(self, request: Request) -> Response:
@@ -92,8 +92,10 @@ class OllamaRoutes:
         body = parse_json(await request.body(), _GENERATE)
         status = self._engine.model(_required(body.model))
         verb = "chat" if request.scope["path"] == "/api/chat" else "generate"
+        if status.availability == "unavailable":
+            raise ModelUnavailable(f"model '{status.name}' cannot run here: {status.reason}; {status.fix}")
         if body.prompt or body.messages or status.capability != "embed":
-            raise InvalidRequest(f'"{status.name}" does not support {verb}', param="model")
+            raise NotCapable(f'"{status.name}" does not support {verb}', param="model")
         keep_alive_s = adapt.parse_keep_alive_s(body.keep_alive)
         await self._load_or_unload(request, status.name, keep_alive_s)
         return Response(
@@ -102,8 +104,7 @@ class OllamaRoutes:
 
     async def authoring(self, request: Request) -> Response:
         """POST /api/create, /api/copy, /api/push: models come from the catalogue."""
-        message = "not supported here: models are added in the models file (TURBOV2_MODELS_FILE)"
-        return Response(msgspec.json.encode({"error": message}), status=501)
+        raise NotSupported("not supported here: models are added in the models file (TURBOV2_MODELS_FILE)")
 
     async def _load_or_unload(self, request: Request, model: str, keep_alive_s: float | None) -> None:
         if keep_alive_s == 0:

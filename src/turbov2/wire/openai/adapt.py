@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import msgspec
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from turbov2.errors import InvalidRequest
@@ -14,7 +14,7 @@ from turbov2.types import EmbedRequest, EmbedResult
 from turbov2.types.embed import Inputs
 from turbov2.wire._http import Limits
 from turbov2.wire._inputs import check_texts
-from turbov2.wire._vectors import PIECE_FLOATS, base64_row
+from turbov2.wire._vectors import base64_row, blocks, is_small, json_rows
 from turbov2.wire.openai.schema import EmbeddingsBody
 
 
@@ -48,7 +48,7 @@ def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedR
     )
 
 
-def render_embeddings(model: str, result: EmbedResult, is_base64: bool) -> bytes | list[bytes]:
+def render_embeddings(model: str, result: EmbedResult, is_base64: bool) -> bytes | Iterator[bytes]:
     """Returns the body of POST /v1/embeddings, in pieces when it is large."""
     head = b'{"object":"list","data":['
     tail = b'],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}' % (
@@ -56,14 +56,17 @@ def render_embeddings(model: str, result: EmbedResult, is_base64: bool) -> bytes
         result.n_tokens,
         result.n_tokens,
     )
-    step = max(1, PIECE_FLOATS // result.vectors.shape[1])
-    pieces = [
-        _rows(result.vectors[start : start + step], start, is_base64)
-        for start in range(0, len(result.vectors), step)
-    ]
-    if len(pieces) == 1:
-        return head + pieces[0] + tail
-    return [head, *(b"," * (n > 0) + piece for n, piece in enumerate(pieces)), tail]
+    if is_small(result.vectors):
+        return head + _rows(result.vectors, 0, is_base64) + tail
+    return _pieces(head, result, is_base64, tail)
+
+
+def _pieces(head: bytes, result: EmbedResult, is_base64: bool, tail: bytes) -> Iterator[bytes]:
+    separator, first = head, 0
+    for block in blocks(result.vectors):
+        yield separator + _rows(block, first, is_base64)
+        separator, first = b",", first + len(block)
+    yield tail
 
 
 def _rows(vectors: NDArray[np.float32], first: int, is_base64: bool) -> bytes:
@@ -71,7 +74,7 @@ def _rows(vectors: NDArray[np.float32], first: int, is_base64: bool) -> bytes:
         values = [b'"%b"' % base64_row(row) for row in vectors]
     else:
         # One call formats all numbers; each row ends at the bracket before the next row's.
-        text = orjson.dumps(np.ascontiguousarray(vectors), option=orjson.OPT_SERIALIZE_NUMPY)
+        text = json_rows(vectors)
         values = [b"[%b]" % row for row in text[2:-2].split(b"],[")]
     return b",".join(
         b'{"object":"embedding","index":%d,"embedding":%b}' % (first + n, value)

@@ -32,7 +32,7 @@ class OpenAIRoutes:
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
-        return Response(render_models(self._engine.models(), request.query()))
+        return Response(render_models(await self._engine.models(), request.query()))
 
     async def model(self, request: Request) -> Response:
         """GET /v1/models/{id}; ids may hold "/" and ":"."""
