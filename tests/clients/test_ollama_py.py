@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import ollama
 import pytest
 
 from tests.support.server import FAKE, INLINE, REAL, Embed, RunningServer, fake_model
+
+AskWith = Callable[..., ollama.EmbedResponse]
 
 
 @pytest.fixture(scope="module")
@@ -139,26 +142,34 @@ async def test_async_client(server: RunningServer) -> None:
     await client._client.aclose()
 
 
-def test_key_from_the_environment_or_a_header(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("keyed")
-    env = {"EMBEDDINGS_API_KEY": "right", "TURBOV2_PRELOAD": INLINE}
-    with RunningServer(folder, env=env, models=fake_model(INLINE, folder)) as locked:
-        for key, headers, is_let_in in (
-            ("right", {}, True),
-            ("wrong", {}, False),
-            ("", {}, False),
-            ("", {"X-API-Key": "right"}, True),
-        ):
-            monkeypatch.setenv("OLLAMA_API_KEY", key)
-            client = ollama.Client(host=locked.base_url, headers=headers)
-            try:
-                assert client.embed(INLINE, "x").embeddings
-                assert is_let_in
-            except ollama.ResponseError as error:
-                assert not is_let_in
-                assert error.status_code == 401
-                assert "API key" in error.error
-            finally:
-                client._client.close()
+class TestKeys:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def locked(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+        folder = tmp_path_factory.mktemp("keyed")
+        env = {"EMBEDDINGS_API_KEY": "right", "TURBOV2_PRELOAD": INLINE}
+        with RunningServer(folder, env=env, models=fake_model(INLINE, folder)) as running:
+            yield running
+
+    @pytest.fixture
+    def asking(self, locked: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[AskWith]:
+        """Returns what embeds with this OLLAMA_API_KEY and these headers."""
+        with contextlib.ExitStack() as clients:
+
+            def embed(key: str, **headers: str) -> ollama.EmbedResponse:
+                monkeypatch.setenv("OLLAMA_API_KEY", key)
+                client = ollama.Client(host=locked.base_url, headers=headers)
+                clients.callback(client._client.close)
+                return client.embed(INLINE, "x")
+
+            yield embed
+
+    def test_from_the_environment_or_a_header(self, asking: AskWith) -> None:
+        assert asking("right").embeddings
+        assert asking("", **{"X-API-Key": "right"}).embeddings
+
+    @pytest.mark.parametrize(("key", "says"), [("wrong", "invalid API key"), ("", "missing API key")])
+    def test_refused(self, asking: AskWith, key: str, says: str) -> None:
+        with pytest.raises(ollama.ResponseError, match=says) as caught:
+            asking(key)
+        assert caught.value.status_code == 401

@@ -542,6 +542,50 @@ async def test_a_request_that_leaves_while_room_is_made_loads_nothing() -> None:
     await world.end()
 
 
+@pytest.mark.parametrize("n_steps", range(12))
+def test_a_request_that_comes_as_a_load_is_given_up(n_steps: int) -> None:
+    @on_clock
+    async def run() -> None:
+        world = World()
+        await (await use(world, spec_of("other", 90))).end()
+        gone = Call(world, C)
+        await settle()
+        gone.task.cancel()
+        await asyncio.sleep(world.close_s)  # same time as the end of the unload that makes room
+        await settle(n_steps)
+        call = await use(world, C)
+        await call.end()
+        assert call.outcomes == ["answered"]
+        assert names(world) == ["c"]
+        assert [resident.leases for resident in world.residency.residents()] == [0]
+        await world.end()
+
+    run()
+
+
+@on_clock
+async def test_neither_loads_nor_unloads_in_progress_make_room() -> None:
+    world = World()
+    loading = Call(world, A)
+    await asyncio.sleep(0.5)
+    loading.task.cancel()
+    await settle()
+    started_s = now_s()
+    assert isinstance((await use(world, spec_of("d", 70))).error, OutOfMemory)
+    await asyncio.sleep(1)
+    holding = await use(world, B)
+    makes_room = Call(world, C)
+    await settle()
+    assert world.residency.residents()[0].state is State.UNLOADING
+    assert isinstance((await use(world, spec_of("e", 40))).error, OutOfMemory)
+    assert now_s() < started_s + 3, "refused at once"
+    await makes_room.enter()
+    await makes_room.end()
+    await holding.end()
+    assert makes_room.outcomes == ["answered"]
+    await world.end()
+
+
 @on_clock
 async def test_a_load_that_takes_more_than_reserved_makes_idle_ones_go() -> None:
     world = World()
@@ -657,10 +701,12 @@ async def test_close_in_the_step_a_load_begins() -> None:
 
 
 @pytest.mark.parametrize("n_steps", range(6))
-def test_close_about_when_a_load_ends(n_steps: int) -> None:
+@pytest.mark.parametrize("close_s", [0, 0.5])
+def test_close_about_when_a_load_ends(n_steps: int, close_s: float) -> None:
     @on_clock
     async def run() -> None:
         world = World()
+        world.close_s = close_s
         calls = [Call(world, A) for _ in range(2)]
         await asyncio.sleep(world.load_s)
         await settle(n_steps)

@@ -12,8 +12,7 @@ from rich.text import Text
 from turbov2.cli._console import out, print_table, size_text
 
 if TYPE_CHECKING:
-    from turbov2.cli._probe import Machine
-    from turbov2.cli.doctor import Report
+    from turbov2.cli._probe import Machine, Report
 
 GOOD, POOR, BAD = ("ok", "green"), ("--", "yellow"), ("!!", "bold red")
 Mark = tuple[str, str]

@@ -170,3 +170,25 @@ def probe_port(settings: Settings) -> Port:
             settings.host, settings.port, "already in use" if is_taken else error.strerror or str(error)
         )
     return Port(settings.host, settings.port, "")
+
+
+class DefaultModel(msgspec.Struct, frozen=True):
+    """What came of embedding one word with the default model."""
+
+    name: str
+    can_serve: bool
+    outcome: str
+    fix: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything the doctor looked at."""
+
+    version: str
+    machine: Machine
+    extras: list[Extra]
+    backends_not_built: tuple[str, ...]  # catalogued, but not in this version
+    models: dict[str, list[str]]  # availability → names
+    folders: dict[str, Folder]
+    port: Port
+    default_model: DefaultModel

@@ -6,38 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from turbov2.cli._boundary import FAILED
 
 if TYPE_CHECKING:
     from turbov2.catalog import Catalog
-    from turbov2.cli._probe import Extra, Folder, Machine, Port
+    from turbov2.cli._probe import DefaultModel, Report
     from turbov2.settings import Settings
     from turbov2.types import ModelStatus
-
-
-class DefaultModel(msgspec.Struct, frozen=True):
-    """What came of embedding one word with the default model."""
-
-    name: str
-    can_serve: bool
-    outcome: str
-    fix: str = ""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """Everything the doctor looked at."""
-
-    version: str
-    machine: Machine
-    extras: list[Extra]
-    backends_not_built: tuple[str, ...]  # catalogued, but not in this version
-    models: dict[str, list[str]]  # availability → names
-    folders: dict[str, Folder]
-    port: Port
-    default_model: DefaultModel
 
 
 def doctor(
@@ -68,7 +45,7 @@ def examine(settings: Settings) -> Report:
 
     import turbov2
     from turbov2.backends.registry import BACKENDS
-    from turbov2.cli._probe import probe_extras, probe_folder, probe_machine, probe_port
+    from turbov2.cli._probe import Report, probe_extras, probe_folder, probe_machine, probe_port
     from turbov2.cli._shelf import open_shelf
 
     shelf = open_shelf(settings)
@@ -97,6 +74,7 @@ def _try_default(catalog: Catalog, settings: Settings, standing: Sequence[ModelS
     """Returns whether the default model embeds a word here. Fetches nothing."""
     import asyncio
 
+    from turbov2.cli._probe import DefaultModel
     from turbov2.cli.embed import embed_once
     from turbov2.errors import TurboError
 

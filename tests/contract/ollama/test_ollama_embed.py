@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from tests.support.server import FAKE, INLINE, REAL, Embed, RunningServer, ollama_error
+from tests.support.server import (
+    FAKE,
+    INLINE,
+    REAL,
+    Embed,
+    MakeServer,
+    RunningServer,
+    fake_model,
+    ollama_error,
+)
 
 TEXTS = ["The cat sat on the mat.", "Ein ganz anderer Satz.", "naïve café ☕ 日本語"]
 NINE_WORDS = "one two three four five six seven eight nine"
@@ -108,8 +118,22 @@ class TestModel:
         assert all(part in error for part in says), error
         server.assert_well()
 
-    def test_no_room_says_when_to_come_back(self, server: RunningServer) -> None:
-        assert int(embed(server, model="fake-huge").headers["retry-after"]) >= 1
+    def test_larger_than_the_budget_is_not_worth_another_try(self, server: RunningServer) -> None:
+        headers = embed(server, model="fake-huge").headers
+        assert headers["x-should-retry"] == "false"
+        assert "retry-after" not in headers
+
+    def test_no_room_beside_what_is_pinned_says_when_to_come_back(
+        self, make_server: MakeServer, tmp_path: Path
+    ) -> None:
+        models = [fake_model(name, tmp_path, need_bytes=100_000_000) for name in ("pinned", "second")]
+        env = {"TURBOV2_HOST_BUDGET": "150MB", "TURBOV2_PRELOAD": "pinned"}
+        crowded = make_server(models="\n".join(models), env=env)
+        response = embed(crowded, model="second")
+        error = ollama_error(response, 503)
+        assert all(part in error for part in ("second", "100 MB", "150 MB", "TURBOV2_HOST_BUDGET")), error
+        assert int(response.headers["retry-after"]) >= 1
+        crowded.assert_well("pinned")
 
 
 class TestInput:

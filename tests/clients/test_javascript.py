@@ -1,0 +1,74 @@
+"""The official JavaScript clients, unchanged: each script in js/ asserts by itself and prints what it got."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.server import FAKE, INLINE, REAL, Embed, RunningServer
+
+FOLDER = Path(__file__).with_name("js")
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("node") is None or shutil.which("npm") is None, reason="needs node and npm"
+    ),
+    pytest.mark.timeout(300),  # the first run installs
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> None:
+    """Brings js/node_modules to what package-lock.json names, if it is not there yet."""
+    lock, done = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
+    if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    npm = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=280)
+    assert npm.returncode == 0, f"npm ci failed:\n{npm.stdout}\n{npm.stderr}"
+
+
+def run_script(server: RunningServer, script: str) -> dict[str, Any]:
+    node = subprocess.run(
+        ["node", script, server.base_url, REAL, FAKE, INLINE],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert node.returncode == 0, node.stderr[-3000:]
+    return dict(json.loads(node.stdout))
+
+
+def test_ollama(server: RunningServer, unit_vectors: Embed, raw_vectors: Embed) -> None:
+    manifest = server.folder / "home" / "models" / "minilm-384d.json"  # stands for a pulled model, to delete
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text("{}")
+    answer = run_script(server, "ollama.mjs")
+    np.testing.assert_allclose(answer["embedding"], unit_vectors(["a first text"])[0], atol=1e-7)
+    np.testing.assert_array_equal(np.array(answer["older"], np.float32), raw_vectors(["a first text"])[0])
+    assert not manifest.exists()
+
+
+def test_openai(server: RunningServer, unit_vectors: Embed) -> None:
+    answer = run_script(server, "openai.mjs")
+    np.testing.assert_allclose(answer["embedding"], unit_vectors(["a first text"])[0], atol=1e-7)
+
+
+def test_langchain(server: RunningServer, unit_vectors: Embed) -> None:
+    answer = run_script(server, "langchain.mjs")
+    np.testing.assert_allclose(answer["embedding"], unit_vectors(["a first text"])[0], atol=1e-7)
+
+
+def test_the_lock_names_exact_versions_and_no_registry() -> None:
+    lock = json.loads((FOLDER / "package-lock.json").read_text())
+    wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    for name, version in wanted.items():
+        assert lock["packages"][f"node_modules/{name}"]["version"] == version
+    assert all("resolved" not in package for package in lock["packages"].values())
+    assert all(package.get("integrity") for path, package in lock["packages"].items() if path)
