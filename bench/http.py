@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import generator, model, processes, texts
-from bench.machine import Neighbours, wait_until_quiet
+from bench.machine import QUIET_SHARE, Neighbours, wait_until_quiet
 from bench.processes import Server
 from bench.reference import DTYPES, Reference
 from bench.scenarios import CONNECTIONS, SCENARIOS, SMOKE, Prepared, prepare
 from bench.stats import spread
 from bench.verify import check_same_vectors
 
+_MAX_REPEATS = 8  # visits of a scenario that are made anew because others were busy meanwhile
+Entries = dict[str, dict[str, float]]  # contender -> what was measured
 Rounds = dict[tuple[str, str], list[dict[str, float]]]  # (scenario, contender) -> one entry a round
 
 
@@ -61,25 +63,30 @@ class _Run:
         self._plain = plain
         self._reference = reference
         self._scale = scale
+        self._repeats_left = _MAX_REPEATS
 
     def round(self, number: int) -> None:
         """Afterwards every contender of every scenario has one more measurement."""
         for item in self._prepared:
             others_share = wait_until_quiet()
             print(f"round {number + 1}: {item.scenario.name} (others use {others_share:.0%})", flush=True)
-            for wire, file in item.requests.items():
-                with self._turbov2_for(item) as server:
-                    self._note(item, f"turbov2 {wire}", server, file)
-            for dtype in DTYPES:
-                with Neighbours(self._reference.process) as others:
-                    answer = self._reference.ask(
-                        batches=str(item.batches),
-                        dtype=dtype,
-                        seconds=item.scenario.seconds * self._scale / 2,
-                        repeats=item.workload.repeats,
-                    )
-                self.found[item.scenario.name, f"model2vec {dtype}"].append(answer | {"others": others.share})
-            self._note(item, "plain server", self._plain, item.requests["json"])
+            entries = self._visit(item)
+            if _noise(entries) > QUIET_SHARE and self._repeats_left:
+                self._repeats_left -= 1
+                entries = min(entries, self._visit(item), key=_noise)
+            for contender, entry in entries.items():
+                self.found[item.scenario.name, contender].append(entry)
+
+    def _visit(self, item: Prepared) -> Entries:
+        """Returns one measurement of each contender, taken one right after the other."""
+        entries: Entries = {}
+        for wire, file in item.requests.items():
+            with self._turbov2_for(item) as server:
+                entries[f"turbov2 {wire}"] = self._load_one(item, server, file)
+        for dtype in DTYPES:
+            entries[f"model2vec {dtype}"] = self._model2vec(item, dtype)
+        entries["plain server"] = self._load_one(item, self._plain, item.requests["json"])
+        return entries
 
     @contextlib.contextmanager
     def _turbov2_for(self, item: Prepared) -> Iterator[Server]:
@@ -102,18 +109,29 @@ class _Run:
             self._drive(server, first.requests["json"], 0.4, True)
             yield server
 
-    def _note(self, item: Prepared, contender: str, server: Server, requests: Path) -> None:
+    def _model2vec(self, item: Prepared, dtype: str) -> dict[str, float]:
+        plan = {"batches": str(item.batches), "dtype": dtype, "repeats": item.workload.repeats}
+        with Neighbours(self._reference.process) as others:
+            answer = self._reference.ask(**plan, seconds=item.scenario.seconds * self._scale / 2)
+        found: dict[str, float] = answer | {"others": others.share}
+        return found
+
+    def _load_one(self, item: Prepared, server: Server, requests: Path) -> dict[str, float]:
         with Neighbours(server.process) as others:
             answer = self._drive(server, requests, item.scenario.seconds * self._scale, item.workload.repeats)
         answer["texts_per_s"] = answer["requests_per_s"] * item.scenario.n_texts
-        answer |= {"others": others.share, "server_cores": others.server_cores}
-        self.found[item.scenario.name, contender].append(answer)
+        return answer | {"others": others.share, "server_cores": others.server_cores}
 
     def _drive(self, server: Server, requests: Path, seconds: float, repeats: bool) -> dict[str, Any]:
         warm_s = 0.3 if repeats else 0.0
         return processes.load(
             server.port, requests, connections=CONNECTIONS, seconds=seconds, warm_s=warm_s, repeats=repeats
         )
+
+
+def _noise(entries: Entries) -> float:
+    """Returns the largest share of the machine that others used while one of the contenders ran."""
+    return max(entry["others"] for entry in entries.values())
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def hops(known: Batches) -> dict[str, tuple[Run, list[Any]]]:
         "ids to arrays": (to_arrays, encoded),
         "sum and mean": (add_up, arrays),
         "normalise": (lambda mean: finish(mean, None, True, model.MODEL), means),
-        "write JSON": (lambda rows: b"".join(json_rows(rows)), vectors),
+        "write JSON": (json_rows, vectors),
         "write base64": (lambda rows: [base64_row(row) for row in rows], vectors),
     }
 

@@ -93,12 +93,17 @@ def running(command: list[str], port: int, environment: dict[str, str] | None = 
                 time.sleep(0.002)
             yield Server(process, port, time.perf_counter() - begin)
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+            _stop(process)
+
+
+def _stop(process: psutil.Popen) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+        try:
+            process.wait(10)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(5)
 
 
 def free_port() -> int:
@@ -119,7 +124,7 @@ def load(
         file.flush()
         done = subprocess.run(
             [sys.executable, "-m", "bench.load", file.name],
-            cwd=ROOT, env=child_environment(), capture_output=True, text=True, check=True,
+            cwd=ROOT, env=child_environment(), stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
     outcome: dict[str, Any] = json.loads(done.stdout)
     if "error" in outcome:

@@ -15,13 +15,15 @@ TurboError
 ├── CapacityError               try again later
 │   ├── QueueFull               503  too much waits for this model
 │   ├── OutOfMemory             503  no room for the model beside what is in use
-│   └── LoadTimeout             503  the model did not become ready within the wait
+│   ├── LoadTimeout             503  the model did not become ready within the wait
+│   └── Stopping                503  the server stops before this request could end
 └── BackendError                ours, or the installation's
     ├── ModelUnavailable        501  catalogued, but not runnable here: says why and the command that mends it
     ├── PullFailed              502  weights could not be fetched or did not match their hashes
     ├── LoadFailed              500  weights are there and do not load
     ├── RunnerCrashed           500  the process that ran the model ended
-    └── InferenceFailed         500  the model ran and failed
+    ├── InferenceFailed         500  the model ran and failed
+    └── NotFinite               500  the model gave NaN or infinity, which never leaves; Ollama's API says 400
 
 Errors carry plain fields only, so they cross a process boundary and keep their meaning. Messages name the
 value, the limit and the fix, and never hold paths, addresses or the text of a foreign exception.
@@ -123,6 +125,10 @@ class LoadTimeout(CapacityError):
     code = "load_timeout"
 
 
+class Stopping(CapacityError):
+    code = "stopping"
+
+
 class BackendError(TurboError):
     code = "backend_error"
 
@@ -147,6 +153,10 @@ class RunnerCrashed(BackendError):
 
 class InferenceFailed(BackendError):
     code = "inference_failed"
+
+
+class NotFinite(BackendError):
+    code = "not_finite"
 
 
 def _subclasses(root: type[TurboError]) -> dict[str, type[TurboError]]:

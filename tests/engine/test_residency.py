@@ -10,7 +10,7 @@ import pytest
 from tests.support.clock import now_s, on_clock, settle
 from tests.support.residents import MB, Call, World, spec_of
 from turbov2.catalog import ModelSpec
-from turbov2.errors import CapacityError, LoadFailed, LoadTimeout, OutOfMemory
+from turbov2.errors import LoadFailed, LoadTimeout, OutOfMemory, Stopping
 from turbov2.residency import State
 
 A, B, C = (spec_of(name, mb) for name, mb in (("a", 40), ("b", 40), ("c", 60)))
@@ -678,12 +678,12 @@ async def test_close_answers_all_who_wait() -> None:
     await world.residency.close()
     await settle()
     for call in (*loading, draining):
-        assert isinstance(call.error, CapacityError)
+        assert isinstance(call.error, Stopping)
         assert call.outcomes == ["failed"]
     await holding.end()
     assert holding.outcomes == ["answered"]
     late = await use(world)
-    assert isinstance(late.error, CapacityError)
+    assert isinstance(late.error, Stopping)
     assert "stopping" in str(late.error)
     await world.end()
     assert world.loads == ["a", "b"]
@@ -696,7 +696,7 @@ async def test_close_in_the_step_a_load_begins() -> None:
     await asyncio.sleep(0)  # the load's task exists and has not run
     await world.end()
     await settle()
-    assert isinstance(call.error, CapacityError)
+    assert isinstance(call.error, Stopping)
     assert world.loads == []
 
 

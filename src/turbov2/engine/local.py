@@ -140,8 +140,9 @@ class LocalEngine:
     async def delete(self, name: str) -> bool:
         """Returns whether there were weights to remove."""
         spec = self._shelf.catalog.resolve(name)
+        was_here = await asyncio.to_thread(self._shelf.delete, spec)  # first: it may refuse
         await self._residency.unload(self._keys[spec.name])
-        return await asyncio.to_thread(self._shelf.delete, spec)
+        return was_here
 
     def budget_bytes(self) -> tuple[int, int]:
         """Returns (committed, allowed) bytes of host memory."""

@@ -107,7 +107,7 @@ def is_pinned(spec: ModelSpec) -> bool:
 
 def weights_key(spec: ModelSpec) -> str:
     """Returns the residency key: names that load the same weights the same way share it."""
-    how = (spec.pooling, spec.max_tokens, spec.layers, sorted(spec.options.items()))
+    how = (spec.runner, spec.pooling, spec.max_tokens, spec.layers, sorted(spec.options.items()))
     return f"{spec.backend}:{source_text(spec)}:{how}"
 
 

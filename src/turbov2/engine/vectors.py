@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from turbov2.errors import InferenceFailed
+from turbov2.errors import NotFinite
 
 _TINY = np.float32(1e-32)  # keeps the zero vector zero; the same constant as model2vec, for equal bits
 
@@ -17,7 +17,7 @@ def finish(
 ) -> NDArray[np.float32]:
     """Returns `[n, min(dimensions, d)]` float32: cut first, then L2-normalised.
 
-    Raises: InferenceFailed naming the inputs whose vector is not finite, so that no NaN ever leaves.
+    Raises: NotFinite naming the inputs whose vector is not finite, so that no NaN ever leaves.
     """
     if dimensions is not None and dimensions < vectors.shape[1]:
         vectors = np.ascontiguousarray(vectors[:, :dimensions])
@@ -37,7 +37,7 @@ def _careful_squares(vectors: NDArray[np.float32], model: str) -> NDArray[np.flo
     """Returns the squared norms in float64, which large but finite values do not overflow."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if bad.size:
-        raise InferenceFailed(f"model '{model}' gave no finite vector for input {bad[0]}")
+        raise NotFinite(f"model '{model}' gave no finite vector for input {bad[0]}")
     wide = vectors.astype(np.float64)
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", wide, wide)
     return squares

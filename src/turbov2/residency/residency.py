@@ -16,12 +16,13 @@ from types import TracebackType
 from typing import Generic
 
 from turbov2.catalog import ModelSpec
-from turbov2.errors import CapacityError, LoadTimeout, OutOfMemory, TurboError
+from turbov2.errors import LoadTimeout, OutOfMemory, Stopping, TurboError
 from turbov2.residency.policy import Candidate, choose_victims
 from turbov2.residency.states import H, Resident, State
 
 logger = logging.getLogger(__name__)
 UNLOAD_GRACE_S = 10.0
+STOP_GRACE_S = 1.0  # at the server's end requests have already had their time
 _TICK_S = 0.001  # uvloop rounds timers to this; what expires within it has expired
 
 
@@ -102,7 +103,7 @@ class Residency(Generic[H]):
     def lease(self, key: str, spec: ModelSpec, keep_alive_s: float | None) -> Lease[H]:
         """Returns the context manager that holds the model, loading it first if needed.
 
-        Raises on entering: OutOfMemory, LoadTimeout, CapacityError after `close`, and what loading raises.
+        Raises on entering: OutOfMemory, LoadTimeout, Stopping after `close`, and what loading raises.
         """
         return Lease(self, key, spec, keep_alive_s)
 
@@ -154,7 +155,9 @@ class Residency(Generic[H]):
             async with asyncio.timeout(self._load_timeout_s) as timeout:
                 while True:
                     if self._is_closed:
-                        raise CapacityError("the server is stopping; send it to another, or later")
+                        raise Stopping(
+                            "the server is stopping; send it to another, or later", retry_after_s=5
+                        )
                     resident = self._residents.get(key) or self._start_load(key, spec)
                     if resident.is_usable():
                         resident.leases += 1
@@ -238,7 +241,7 @@ class Residency(Generic[H]):
         failure = None if task.cancelled() else task.exception()
         if task.cancelled() or failure is not None:
             if not isinstance(failure, Exception):
-                failure = CapacityError(f"loading model '{name}' was cut off; try again", retry_after_s=5)
+                failure = Stopping(f"loading model '{name}' was cut off; try again", retry_after_s=5)
             trace = None if isinstance(failure, TurboError) else failure
             logger.warning("model %s did not load: %s", name, failure, exc_info=trace)
             resident.failure = failure
@@ -354,7 +357,8 @@ class Residency(Generic[H]):
         logger.info("unloading %s: %s", resident.spec.name, why)
         resident.state = State.UNLOADING
         resident.unloading = task = asyncio.create_task(
-            resident.held.close(UNLOAD_GRACE_S), name=f"unload {resident.spec.name}"
+            resident.held.close(STOP_GRACE_S if self._is_closed else UNLOAD_GRACE_S),
+            name=f"unload {resident.spec.name}",
         )
         self._unloads.add(task)
         task.add_done_callback(lambda task: self._on_unloaded(resident, task))

@@ -7,6 +7,7 @@ Everything that holds for all routes happens here, in this order: request id, ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import re
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from turbov2.engine.protocol import Engine
-from turbov2.errors import TurboError
+from turbov2.errors import Stopping, TurboError
 from turbov2.obs.logs import AccessLog
 from turbov2.server.auth import Keys
 from turbov2.server.cors import with_cors
@@ -45,6 +46,7 @@ _CLIENT_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 # Unique without asking the kernel for randomness at every request.
 _ID_PREFIX = "req_" + secrets.token_hex(8)
 _REQUEST_NUMBERS = itertools.count(1)
+_STOPPED = Stopping("the server is stopping; send the request again, to another", retry_after_s=5)
 _CLIENT_LEFT = 499  # nginx's and Ollama's number for it; never sent, only logged
 Asgi = Callable[[Scope, Receive, Send], "asyncio.Future[None]"]
 
@@ -92,11 +94,18 @@ class App:
             status = _CLIENT_LEFT
         except asyncio.CancelledError:
             if not watch.has_fired:
-                raise
-            status = _CLIENT_LEFT
+                status = _STOPPED.status
+                await self._send_last(scope, send, request)
         finally:
             watch.stop()
             self._note(request, status, started_ns, n_bytes)
+
+    async def _send_last(self, scope: Scope, send: Send, request: Request) -> None:
+        """Answers a request that the server's stop cuts; one whose answer has begun just ends."""
+        with contextlib.suppress(Exception):  # the connection may be in any state
+            await self._send(
+                scope, send, render_error(_STOPPED, family_of(scope["path"])), request.context.request_id
+            )
 
     async def _handle(self, request: Request) -> Response:
         """Returns the handler's response, or the error's in the shape of the path's family."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import uvicorn
 from turbov2.catalog import Catalog
 from turbov2.engine import LocalEngine
 from turbov2.server.app import build_app
+from turbov2.server.connection import BoundedHeadProtocol
 from turbov2.settings import Settings
 
 _BACKLOG = 2048
@@ -56,7 +56,7 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(self, engine: LocalEngine, app: object, drain_s: float) -> None:
-        super().__init__(_config(app, drain_s))
+        super().__init__(_config(app))
         self._engine = engine
         self._drain_s = drain_s
 
@@ -82,11 +82,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _config(app: object, drain_s: float) -> uvicorn.Config:
+def _config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="auto",
-        http="httptools",
+        http=BoundedHeadProtocol,
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -94,6 +94,6 @@ def _config(app: object, drain_s: float) -> uvicorn.Config:
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_S,
-        timeout_graceful_shutdown=None if math.isinf(drain_s) else math.ceil(drain_s),
+        timeout_graceful_shutdown=0,  # `shutdown` has waited by then
         proxy_headers=False,
     )

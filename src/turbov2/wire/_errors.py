@@ -19,6 +19,8 @@ _OPENAI_TYPES = {
     413: "invalid_request_error",
     503: "service_unavailable",
 }
+# Where a family documents another status than the error's own.
+_STATUSES = {("ollama", "not_finite"): 400}
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "input_too_long": "context_length_exceeded"}
 
 
@@ -41,7 +43,8 @@ def render_error(error: TurboError, family: Family) -> Response:
                 "code": _OPENAI_CODES.get(error.code, error.code),
             }
         }
-    return Response(msgspec.json.encode(body), status=error.status, headers=_headers(error))
+    status = _STATUSES.get((family, error.code), error.status)
+    return Response(msgspec.json.encode(body), status=status, headers=_headers(error))
 
 
 def _headers(error: TurboError) -> list[tuple[bytes, bytes]]:

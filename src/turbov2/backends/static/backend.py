@@ -33,8 +33,8 @@ class StaticBackend:
         self._token_weights = tensors.get("weights")
         self._row_of_token = tensors.get("mapping")
         tokenizer, definition = _load_tokenizer(_file(spec, "tokenizer.json"))
-        self._n_vocabulary = tokenizer.get_vocab_size()
         self._words = WordTokenizer(tokenizer, definition, _unknown_id(tokenizer, definition["model"]))
+        self._n_vocabulary = self._words.n_ids
         self._max_tokens = spec.max_tokens
         self._check_sizes()
         self.loaded = Loaded(
@@ -89,11 +89,10 @@ class StaticBackend:
         return encoded
 
     def _check_ids(self, index: int, ids: Any) -> Ids:
-        array = np.asarray(ids, np.int64)
-        bad = array[(array < 0) | (array >= self._n_vocabulary)]
-        if bad.size:
+        bad = next((each for each in ids if not 0 <= each < self._n_vocabulary), None)
+        if bad is not None:
             raise InvalidRequest(
-                f"input {index} has token id {bad[0]}, but this model's vocabulary ends at "
+                f"input {index} has token id {bad}, but this model's vocabulary ends at "
                 f"{self._n_vocabulary - 1}: token ids must come from the model's own tokenizer; "
                 "send text instead (LangChain: check_embedding_ctx_length=False)",
                 param="input",
@@ -101,15 +100,21 @@ class StaticBackend:
         return self._words.to_ids(ids)
 
     def _check_sizes(self) -> None:
-        n_tokens = self._table.n_rows if self._row_of_token is None else len(self._row_of_token)
+        """Raises: LoadFailed if any token could lead outside the table: the kernel itself checks nothing."""
+        mapping, weights = self._row_of_token, self._token_weights
+        if mapping is not None and (mapping.ndim != 1 or mapping.dtype.kind != "i"):
+            raise LoadFailed("the token mapping is not a list of integers")
+        if weights is not None and weights.ndim != 1:
+            raise LoadFailed("the token weights are not a list of numbers")
+        n_tokens = self._table.n_rows if mapping is None else len(mapping)
         if n_tokens < self._n_vocabulary:
             raise LoadFailed(
                 f"the table has {n_tokens} rows but the tokenizer {self._n_vocabulary} tokens: "
                 "they are not of one model"
             )
-        if self._row_of_token is not None and int(self._row_of_token.max(initial=0)) >= self._table.n_rows:
-            raise LoadFailed("the token mapping points past the end of the table")
-        if self._token_weights is not None and len(self._token_weights) < self._n_vocabulary:
+        if mapping is not None and not ((mapping >= 0) & (mapping < self._table.n_rows)).all():
+            raise LoadFailed("the token mapping points outside the table")
+        if weights is not None and len(weights) < self._n_vocabulary:
             raise LoadFailed("the model has fewer token weights than tokens")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,16 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
+_Size = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Entry(msgspec.Struct):
+    """What the header says of one tensor."""
+
+    dtype: str
+    shape: Annotated[tuple[_Size, ...], msgspec.Meta(max_length=8)]
+    data_offsets: tuple[_Size, _Size]
+
 
 def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """Returns the tensors of a safetensors file as read-only views of the mapped file.
@@ -40,25 +51,34 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
         n_header = struct.unpack("<Q", head)[0] if len(head) == 8 else size
         if n_header > min(_MAX_HEADER_BYTES, size - 8):
             raise LoadFailed("the weights are not a safetensors file: its header is longer than the file")
-        try:
-            header = json.loads(file.read(n_header))
-        except ValueError as error:
-            raise LoadFailed("the weights are not a safetensors file: its header is not JSON") from error
+        header = _read_header(file.read(n_header))
     if size == 8 + n_header:
         raise LoadFailed("the weights hold no tensors")
     data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + n_header)
-    return {name: _view(data, name, entry) for name, entry in header.items() if name != "__metadata__"}
+    return {name: _view(data, name, entry) for name, entry in header.items()}
 
 
-def _view(data: NDArray[Any], name: str, entry: dict[str, Any]) -> NDArray[Any]:
-    dtype = _DTYPES.get(entry["dtype"])
+def _read_header(text: bytes) -> dict[str, _Entry]:
+    try:
+        header = msgspec.json.decode(text, type=dict[str, Any])
+        header.pop("__metadata__", None)
+        return msgspec.convert(header, dict[str, _Entry])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = "the weights are not a safetensors file: its header is not the format's JSON"
+        raise LoadFailed(message) from error
+
+
+def _view(data: NDArray[Any], name: str, entry: _Entry) -> NDArray[Any]:
+    dtype = _DTYPES.get(entry.dtype)
     if dtype is None:
-        raise LoadFailed(f"tensor '{name}' has dtype {entry['dtype']}, which static tables do not use")
-    begin, end = entry["data_offsets"]
-    n_bytes = dtype.itemsize * int(np.prod(entry["shape"], dtype=np.int64))
-    if not 0 <= begin <= end <= data.size or end - begin != n_bytes:
+        raise LoadFailed(f"tensor '{name}' has dtype {entry.dtype}, which static tables do not use")
+    begin, end = entry.data_offsets
+    # `end - begin` is the file's own size at most, so no product below passes what numpy can hold.
+    if not begin <= end <= data.size or end - begin != dtype.itemsize * math.prod(entry.shape):
         raise LoadFailed(f"tensor '{name}' does not lie inside the weights file")
-    tensor = np.asarray(data[begin:end]).view(dtype).reshape(entry["shape"])
+    if begin == end:
+        raise LoadFailed(f"tensor '{name}' is empty")
+    tensor = np.asarray(data[begin:end]).view(dtype).reshape(entry.shape)
     return tensor if tensor.flags.aligned else tensor.copy()
 
 

@@ -38,8 +38,8 @@ def is_separable(definition: dict[str, Any]) -> bool:
     return (
         definition.get("normalizer") == {"type": "Sequence", "normalizers": steps}
         and definition.get("pre_tokenizer") is None
-        and all(" " not in token["content"] for token in definition["added_tokens"])
-        and model["type"] == "BPE"
+        and all(" " not in content for content in _added_tokens(definition))
+        and model.get("type") == "BPE"
         and model.get("byte_fallback") is True  # so unknown characters never fuse across words
         and not model.get("dropout")
         and not model.get("ignore_merges")  # it looks whole texts up before cutting them
@@ -50,6 +50,10 @@ def is_separable(definition: dict[str, Any]) -> bool:
     )
 
 
+def _added_tokens(definition: dict[str, Any]) -> list[str]:
+    return [token["content"] for token in definition.get("added_tokens") or ()]
+
+
 class WordTokenizer:
     """Texts → token ids, the same as the tokenizer's own without special and unknown tokens. Thread-safe."""
 
@@ -58,9 +62,12 @@ class WordTokenizer:
         self._unknown_id = unknown_id
         self._is_separable = is_separable(definition)
         # Whoever writes these in a text changes how it is cut, so such texts take the whole-text way.
-        self._marks = ("  ", SPACE_MARK, *(token["content"] for token in definition["added_tokens"]))
-        self._starts_word = np.zeros(tokenizer.get_vocab_size() + 1, np.bool_)
-        for token, token_id in tokenizer.get_vocab().items():
+        self._marks = ("  ", SPACE_MARK, *_added_tokens(definition))
+        vocabulary = tokenizer.get_vocab()
+        # Ids may have gaps, so their number says nothing of the largest.
+        self.n_ids = max(vocabulary.values(), default=-1) + 1
+        self._starts_word = np.zeros(self.n_ids, np.bool_)
+        for token, token_id in vocabulary.items():
             self._starts_word[token_id] = token.startswith(SPACE_MARK)
         self._known: dict[str, Ids] = {}
 

@@ -15,6 +15,8 @@ from turbov2.wire._inputs import check_texts
 from turbov2.wire._vectors import blocks, is_small, json_rows
 from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, KeepAlive
 
+_FOR_EVER_S = 1e9  # 31 years; also keeps huge numbers out of date arithmetic
+
 
 def parse_keep_alive_s(value: KeepAlive) -> float | None:
     """Returns seconds, inf for "for ever", None for the server's default. Raises: InvalidRequest."""
@@ -22,10 +24,10 @@ def parse_keep_alive_s(value: KeepAlive) -> float | None:
         return None
     if isinstance(value, str):
         try:
-            return parse_duration_s(value)
+            value = parse_duration_s(value)
         except ValueError as error:
             raise InvalidRequest(f"keep_alive: {error}", param="keep_alive") from error
-    return math.inf if value < 0 else float(value)
+    return math.inf if value < 0 or value > _FOR_EVER_S else float(value)
 
 
 def embed_inputs(body: EmbedBody) -> Sequence[str]:

@@ -90,8 +90,8 @@ class OllamaRoutes:
     async def generate(self, request: Request) -> Response:
         """POST /api/generate and /api/chat: loading and unloading, until a model generates."""
         body = parse_json(await request.body(), _GENERATE)
-        status = self._engine.model(_required(body.model))
         verb = "chat" if request.scope["path"] == "/api/chat" else "generate"
+        status = self._engine.model(_required(body.model) if verb == "chat" else body.model or "")
         if status.availability == "unavailable":
             raise ModelUnavailable(f"model '{status.name}' cannot run here: {status.reason}; {status.fix}")
         if body.prompt or body.messages or status.capability != "embed":

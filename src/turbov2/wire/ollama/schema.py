@@ -6,7 +6,32 @@ from typing import Any, Literal
 
 import msgspec
 
-KeepAlive = int | float | str | None
+Number = int | float
+KeepAlive = Number | str | None
+
+
+class Options(msgspec.Struct):
+    """`options`: checked for type as Ollama does; none of them changes an embedding here."""
+
+    num_ctx: Number | None = None
+    num_batch: Number | None = None
+    num_gpu: Number | None = None
+    main_gpu: Number | None = None
+    num_thread: Number | None = None
+    num_keep: Number | None = None
+    num_predict: Number | None = None
+    seed: Number | None = None
+    top_k: Number | None = None
+    top_p: Number | None = None
+    min_p: Number | None = None
+    typical_p: Number | None = None
+    repeat_last_n: Number | None = None
+    temperature: Number | None = None
+    repeat_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    use_mmap: bool | None = None
+    stop: list[str] | None = None
 
 
 class EmbedBody(msgspec.Struct):
@@ -17,7 +42,7 @@ class EmbedBody(msgspec.Struct):
     truncate: bool | None = None
     dimensions: int | None = None
     keep_alive: KeepAlive = None
-    options: dict[str, Any] | None = None
+    options: Options | None = None
     input_type: Literal["query", "document"] | None = None
 
 
@@ -27,7 +52,7 @@ class EmbeddingsBody(msgspec.Struct):
     model: str | None = None
     prompt: str | None = None
     keep_alive: KeepAlive = None
-    options: dict[str, Any] | None = None
+    options: Options | None = None
 
 
 class ModelBody(msgspec.Struct):

@@ -58,8 +58,14 @@ def _page(models: Sequence[ModelStatus], query: dict[str, str]) -> tuple[Sequenc
         stop = names.index(query["before_id"])
     if "limit" not in query:
         return models[start:stop], False
-    limit = query["limit"]
-    if not limit.isdigit() or not 1 <= int(limit) <= _MAX_LIMIT:
-        raise InvalidRequest(f"limit is '{limit[:20]}', expected 1 to {_MAX_LIMIT}", param="limit")
-    shown = models[start : min(stop, start + int(limit))]
-    return shown, start + len(shown) < stop
+    limit = _limit(query["limit"])
+    if "before_id" in query:  # the page that ends just before it
+        first = max(start, stop - limit)
+        return models[first:stop], first > start
+    return models[start : min(stop, start + limit)], start + limit < stop
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= _MAX_LIMIT:
+        raise InvalidRequest(f"limit is '{text[:20]}', expected 1 to {_MAX_LIMIT}", param="limit")
+    return int(text)
