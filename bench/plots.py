@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.machine import RESULTS
 
@@ -49,8 +50,10 @@ def _throughput(result: Result) -> None:
             axes.plot([found["min"], found["max"]], [y, y], color="#24292f", lw=1)
             axes.text(found["max"] * 1.03, y, f"{found['median'] / 1000:.1f}k", va="center", fontsize=7.5)
     axes.set_yticks(range(len(scenarios)), [s["name"] for s in scenarios])
-    axes.invert_yaxis()
+    axes.set_ylim(len(scenarios) - 0.45, -0.55)
     axes.set_xscale("log")
+    axes.set_xticks([5e3, 1e4, 2e4, 5e4, 1e5, 2e5], ["5k", "10k", "20k", "50k", "100k", "200k"])
+    axes.minorticks_off()
     axes.set_xlabel("texts per second (log scale); line: slowest to fastest round")
     axes.set_title(
         f"Texts per second: TurboV2 and a plain server over HTTP, model2vec in process\n{_where(result)}"
@@ -65,19 +68,23 @@ def _throughput(result: Result) -> None:
 
 def _ratios(result: Result) -> None:
     rows = [(s["name"], pair) for s in result["scenarios"] for pair in s["ratios"]]
-    figure = Figure(figsize=(11, 0.31 * len(rows) + 1.8), layout="constrained")
+    figure = Figure(figsize=(11, 0.31 * len(rows) + 1.6), layout="constrained")
     axes: Axes = figure.subplots()
     for y, (_, pair) in enumerate(rows):
         ratio, target = pair["ratio"], pair["target"]
         colour = {True: "#2da44e", False: "#cf222e", None: "#57606a"}[pair["met"]]
         axes.plot([ratio["min"], ratio["max"]], [y, y], color=colour, lw=2, alpha=0.5)
         axes.plot(ratio["median"], y, "o", color=colour)
-        axes.text(ratio["max"] * 1.04, y, f"{ratio['median']:.2f}", va="center", fontsize=8, color=colour)
+        # Beyond the right edge, so that no number hides a target.
+        place: Any = {"transform": axes.get_yaxis_transform(), "fontsize": 8, "va": "center"}
+        axes.text(1.01, y, f"{ratio['median']:.2f}x", color=colour, **place)
+        if y and rows[y - 1][0] != rows[y][0]:
+            axes.axhline(y - 0.5, color="#d0d7de", lw=0.8)
         if target is not None:
             axes.plot([target, target], [y - 0.36, y + 0.36], color="#24292f", lw=1.5)
     labels = [f"{name}:  {p['ours'].removeprefix('turbov2 ')} / {p['theirs']}" for name, p in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.axvline(1, color="#24292f", lw=0.8, ls=":")
     axes.set_xscale("log", base=2)
     ticks = [0.25, 0.5, 1, 2, 3, 4, 6]
@@ -93,18 +100,18 @@ def _ratios(result: Result) -> None:
 
 
 def _start(result: Result) -> None:
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
     stages = {**result["steps_s"], "first 200 on /readyz": result["ready_s"]}
     _bars(time_axes, {name: found["median"] for name, found in stages.items()}, "{:.2f} s", "#1f6feb")
     time_axes.axvline(result["targets"][0]["target"], color="#cf222e", lw=1, ls="--")
-    time_axes.set_title("Seconds after the command (dashed: target)")
+    time_axes.set_title("Seconds after the command; dashed: target", fontsize=10)
     memory = {
         name.replace(" of 32 texts,", "\nof 32 texts,"): f["median"] for name, f in result["rss_mb"].items()
     }
     _bars(memory_axes, memory, "{:.0f} MB", "#2da44e")
     memory_axes.axvline(result["targets"][1]["target"], color="#cf222e", lw=1, ls="--")
-    memory_axes.set_title("Resident memory (dashed: target for idle)")
+    memory_axes.set_title("Resident memory; dashed: target when ready", fontsize=10)
     _save(figure, "start")
 
 
@@ -123,7 +130,10 @@ def _kernel(result: Result) -> None:
     columns = list(result["embed_us_per_text"])
     for place, name in enumerate(result["embed_us_per_text"][columns[0]]):
         values = [result["embed_us_per_text"][column][name]["median"] for column in columns]
-        ways.plot(columns, values, "o-", label=name, color=f"C{place}", lw=1.5, ms=4)
+        for first in range(0, len(columns), 3):  # a line joins the batch sizes of one text length
+            label = name if first == 0 else None
+            part = slice(first, first + 3)
+            ways.plot(columns[part], values[part], "o-", label=label, color=f"C{place}", lw=1.5, ms=4)
     ways.set_yscale("log")
     ways.set_ylabel("us a text (log scale)")
     ways.set_title(f"Text to vector in process; below is faster\n{_where(result)}")
@@ -161,6 +171,7 @@ def _servers(result: Result) -> None:
         _bars(axes, speeds, "{:,.0f}", "#1f6feb")
         axes.set_title(f"{texts.replace('1 texts', '1 text')} of 16 tokens a request")
         axes.set_xlabel("requests per second")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     figure.suptitle(f"The same tiny application on each HTTP server ({_where(result)})", fontsize=11)
     _save(figure, "servers")
 

@@ -120,9 +120,7 @@ def test_a_server_and_its_clients(env: dict[str, str], server: str) -> None:
 
 
 def test_a_reader_that_leaves_is_no_traceback(env: dict[str, str]) -> None:
-    process = subprocess.Popen(
-        [TURBOV2, "models"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([TURBOV2, "models"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

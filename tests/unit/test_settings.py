@@ -69,10 +69,18 @@ def test_only_the_keys_are_secret():
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("5m", 300), ("1h30m", 5400), ("300ms", 0.3), ("0", 0), ("1.5s", 1.5), ("10us", 1e-5), ("1h1m1s", 3661),
-        ("-1m", math.inf), ("-1s", math.inf), ("+2s", 2),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("300ms", 0.3),
+        ("0", 0),
+        ("1.5s", 1.5),
+        ("10us", 1e-5),
+        ("1h1m1s", 3661),
+        ("-1m", math.inf),
+        ("-1s", math.inf),
+        ("+2s", 2),
     ],
-)  # fmt: skip
+)
 def test_durations_follow_go(text, seconds):
     assert parse_duration_s(text) == pytest.approx(seconds)
 

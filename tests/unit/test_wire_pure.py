@@ -74,7 +74,16 @@ def test_openai_inputs_that_are_none(value):
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(None, None), (0, 0), (0.0, 0), (5, 5), (-1, float("inf")), ("5m", 300), ("-1s", float("inf"))],
+    [
+        (None, None),
+        (0, 0),
+        (0.0, 0),
+        (5, 5),
+        (-1, float("inf")),
+        ("5m", 300),
+        ("-1s", float("inf")),
+        (10**400, float("inf")),
+    ],
 )
 def test_keep_alive(value, seconds):
     assert parse_keep_alive_s(value) == seconds
@@ -122,9 +131,16 @@ def test_any_valid_credential_lets_in(headers):
 
 
 @pytest.mark.parametrize(
-    "headers", [[], [(b"authorization", b"Bearer ")], [(b"authorization", b"Basic k1")], [(b"x-api-key", b"k1 ")],
-                [(b"x-api-key", b"K1")], [(b"x-api-key", b"\xff")]],
-)  # fmt: skip
+    "headers",
+    [
+        [],
+        [(b"authorization", b"Bearer ")],
+        [(b"authorization", b"Basic k1")],
+        [(b"x-api-key", b"k1 ")],
+        [(b"x-api-key", b"K1")],
+        [(b"x-api-key", b"\xff")],
+    ],
+)
 def test_anything_else_does_not(headers):
     with pytest.raises(Unauthorized):
         Keys(["k1", "k2"], ("/", "/open/*")).check(_scope(*headers))
@@ -147,9 +163,15 @@ def _router():
 
 @pytest.mark.parametrize(
     ("method", "path", "found"),
-    [("GET", "/a", ("/a", "")), ("HEAD", "/a", ("/a", "")), ("GET", "/a/", ("/a", "")), ("DELETE", "/b", ("/b", "")),
-     ("GET", "/m/x/y:z", ("/m/", "x/y:z")), ("GET", "/", ("/", ""))],
-)  # fmt: skip
+    [
+        ("GET", "/a", ("/a", "")),
+        ("HEAD", "/a", ("/a", "")),
+        ("GET", "/a/", ("/a", "")),
+        ("DELETE", "/b", ("/b", "")),
+        ("GET", "/m/x/y:z", ("/m/", "x/y:z")),
+        ("GET", "/", ("/", "")),
+    ],
+)
 def test_routes(method, path, found):
     route, rest = _router().find(method, path)
     assert (route.path, rest) == found

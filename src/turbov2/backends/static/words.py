@@ -7,6 +7,7 @@ from the tokenizer's own definition; where it cannot, every text goes through th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ MAX_WORDS = 65_536  # about 15 MB of English words
 MAX_WORD_CHARS = 64  # longer ones are rarely seen twice
 _GROUP_WORDS = 64  # words tokenized in one text: enough to share the call, few enough to use all cores
 _ID_BYTES = 4
+# The start or one space, then the word with any further spaces before it.
+_SPACED_WORDS = re.compile("(?:^| )( *[^ ]+)")
 
 Ids = bytes  # int32, machine order: joining a text is then one copy per word
 
@@ -62,63 +65,70 @@ class WordTokenizer:
         self._unknown_id = unknown_id
         self._is_separable = is_separable(definition)
         # Whoever writes these in a text changes how it is cut, so such texts take the whole-text way.
-        self._marks = ("  ", SPACE_MARK, *_added_tokens(definition))
-        vocabulary = tokenizer.get_vocab()
-        # Ids may have gaps, so their number says nothing of the largest.
-        self.n_ids = max(vocabulary.values(), default=-1) + 1
-        self._starts_word = np.zeros(self.n_ids, np.bool_)
-        for token, token_id in vocabulary.items():
-            self._starts_word[token_id] = token.startswith(SPACE_MARK)
+        self._marks = (SPACE_MARK, *_added_tokens(definition))
+        self.n_ids = n_ids = max(tokenizer.get_vocab().values(), default=-1) + 1  # ids may have gaps
+        self._has_mark_first = np.zeros(n_ids, np.bool_)
+        self._is_all_marks = np.zeros(n_ids, np.bool_)
+        for token, token_id in tokenizer.get_vocab().items():
+            self._has_mark_first[token_id] = token.startswith(SPACE_MARK)
+            self._is_all_marks[token_id] = not token.strip(SPACE_MARK)
         self._known: dict[str, Ids] = {}
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """Returns each text's ids as int32 bytes, in order."""
         if not self._is_separable:
             return self._encode_whole(texts)
-        found = [_join(text, self._known) for text in texts]
-        missed = [index for index, ids in enumerate(found) if ids is None]
-        if missed:
-            for index, ids in zip(missed, self._encode_missed([texts[i] for i in missed]), strict=True):
-                found[index] = ids
+        known = self._known
+        found = [_join(text.split(" "), known) for text in texts]
+        if None in found:
+            self._complete(found, texts)
         return cast(list[Ids], found)
 
-    def _encode_missed(self, texts: Sequence[str]) -> list[Ids]:
-        """Returns the ids of texts with words not seen yet; remembers the short ones."""
-        words: set[str] = set()
-        for text in texts:
-            if self._is_plain(text):
-                words.update(text.split(" "))
-        of_word = {word: ids for word in words if (ids := self._known.get(word)) is not None}
-        new = self._encode_words([word for word in words if word not in of_word])
-        of_word |= new
-        self._remember(new)
-        found = [_join(text, of_word) if self._is_plain(text) else None for text in texts]
+    def to_ids(self, ids: Sequence[int]) -> Ids:
+        """Returns the ids as bytes, unknown ones dropped: static models give them no vector."""
+        array = np.array(ids, np.int32)
+        return (array if self._unknown_id is None else array[array != self._unknown_id]).tobytes()
+
+    def _complete(self, found: list[Ids | None], texts: Sequence[str]) -> None:
+        """Afterwards no ids are missing, and the words that were new are known."""
+        words_of = {i: self._split(texts[i]) for i, ids in enumerate(found) if ids is None}
+        self._learn(set().union(*words_of.values()))
+        for index, words in words_of.items():
+            found[index] = _join(words, self._known) if words else None
         rest = [index for index, ids in enumerate(found) if ids is None]
         for index, ids in zip(rest, self._encode_whole([texts[i] for i in rest]), strict=True):
             found[index] = ids
-        return cast(list[Ids], found)
+
+    def _split(self, text: str) -> list[str]:
+        """Returns the words, each with the spaces before it less one; none if only the whole text will do."""
+        if not text or text[-1] == " " or any(mark in text for mark in self._marks):
+            return []
+        return _SPACED_WORDS.findall(text) if text[0] == " " or "  " in text else text.split(" ")
+
+    def _learn(self, words: set[str]) -> None:
+        new = [word for word in words.difference(self._known) if len(word) <= MAX_WORD_CHARS]
+        if len(self._known) + len(new) > MAX_WORDS:
+            self._known.clear()
+            new = [word for word in words if len(word) <= MAX_WORD_CHARS]
+        if len(new) <= MAX_WORDS:
+            self._known.update(self._encode_words(new))
 
     def _encode_words(self, words: Sequence[str]) -> dict[str, Ids]:
-        """Returns the ids of each word, except of words the tokenizer cuts into several starts."""
+        """Returns the ids of each word; a group that is not cut where its words begin is left out."""
         groups = [words[i : i + _GROUP_WORDS] for i in range(0, len(words), _GROUP_WORDS)]
         of_word: dict[str, Ids] = {}
         for group, joined in zip(groups, self._encode_whole([" ".join(g) for g in groups]), strict=True):
-            starts = np.flatnonzero(self._starts_word[np.frombuffer(joined, np.int32)]) * _ID_BYTES
-            if len(starts) == len(group):
-                bounds = [*starts.tolist(), len(joined)]
-                of_word |= {word: joined[bounds[i] : bounds[i + 1]] for i, word in enumerate(group)}
+            bounds = self._word_starts(np.frombuffer(joined, np.int32))
+            if len(bounds) == len(group):
+                ends = [*bounds[1:], len(joined)]
+                of_word |= {word: joined[a:b] for word, a, b in zip(group, bounds, ends, strict=True)}
         return of_word
 
-    def _remember(self, new: dict[str, Ids]) -> None:
-        short = {word: ids for word, ids in new.items() if 0 < len(word) <= MAX_WORD_CHARS}
-        if len(self._known) + len(short) > MAX_WORDS:
-            self._known.clear()
-        if len(short) <= MAX_WORDS:
-            self._known.update(short)
-
-    def _is_plain(self, text: str) -> bool:
-        # The ends are checked because a space there makes an empty word, which has no start of its own.
-        return text[:1] not in ("", " ") and text[-1] != " " and not any(m in text for m in self._marks)
+    def _word_starts(self, ids: NDArray[np.int32]) -> list[int]:
+        """Returns the byte offsets of tokens that begin a word: ▁ first, and not behind the word's own ▁s."""
+        is_start = self._has_mark_first[ids]
+        is_start[1:] &= ~self._is_all_marks[ids[:-1]]
+        return (np.flatnonzero(is_start) * _ID_BYTES).tolist()
 
     def _encode_whole(self, texts: Sequence[str]) -> list[Ids]:
         if not texts:
@@ -126,16 +136,11 @@ class WordTokenizer:
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [self.to_ids(encoding.ids) for encoding in encodings]
 
-    def to_ids(self, ids: Sequence[int]) -> Ids:
-        """Returns the ids as bytes, unknown ones dropped: static models give them no vector."""
-        array = np.array(ids, np.int32)
-        return (array if self._unknown_id is None else array[array != self._unknown_id]).tobytes()
 
-
-def _join(text: str, of_word: dict[str, Ids]) -> Ids | None:
-    """Returns the text's ids if all its words are in `of_word`. The hot loop of static embedding."""
+def _join(words: list[str], known: dict[str, Ids]) -> Ids | None:
+    """Returns the ids of the words in a row if all are known. The hot loop of static embedding."""
     try:
-        return b"".join(map(of_word.get, text.split(" ")))  # type: ignore[arg-type]
+        return b"".join(map(known.get, words))  # type: ignore[arg-type]
     except TypeError:  # `get` gave None for an unknown word
         return None
 
