@@ -29,7 +29,7 @@ class EmbedRequest(msgspec.Struct, frozen=True):
     must_be_matryoshka: bool = False  # True: refuse `dimensions` the model was not trained for
     normalize: bool = True  # L2, after cutting to `dimensions`
     truncate: bool = True  # False: a text longer than the model reads is an InputTooLong
-    keep_alive_s: float | None = None  # None: as said last, first the server's default; inf: for ever; 0: unload
+    keep_alive_s: float | None = None  # None: as said last, at first the default; inf: for ever
 
 
 class EmbedBatch(msgspec.Struct, frozen=True):
