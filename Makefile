@@ -53,6 +53,8 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "TurboV2 needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# Pulls of packaged weights show their progress from pip 24.1 on.
+	$(PIP) install --quiet --upgrade "pip>=24.1,<27"
 
 $(SERVE_STAMP): $(BIN)/python requirements/serve.txt pyproject.toml
 	@echo "Installing TurboV2 and everything it serves with into $(VENV) (once, about a minute) ..."
