@@ -122,5 +122,8 @@ class Table:
     def _widen(self, ids: NDArray[np.int32]) -> None:
         fresh = ids[~self._is_ready[ids]]
         if fresh.size:
-            self._rows[fresh] = self._stored[fresh]
-            self._is_ready[fresh] = True
+            is_wanted = np.zeros(self.n_rows, np.bool_)  # each row once, however often its token occurs
+            is_wanted[fresh] = True
+            rows = np.flatnonzero(is_wanted)
+            self._rows[rows] = self._stored[rows]
+            self._is_ready[rows] = True
