@@ -151,8 +151,13 @@ def application(known: Batches) -> tuple[Step, Step]:
             raise RuntimeError(f"the application answered {message}")
 
     def run(request: bytes) -> object:
+        sent = iter(({"type": "http.request", "body": request, "more_body": False},))
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": request, "more_body": False}
+            if (message := next(sent, None)) is not None:
+                return message
+            found: dict[str, Any] = await loop.create_future()
+            return found  # never: the client stays until it has its answer
 
         return loop.run_until_complete(app(dict(scope), receive, send))
 

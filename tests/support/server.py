@@ -237,3 +237,16 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def error_text(path: str, response: httpx.Response, status: int) -> str:
+    """Returns the message of an error in the shape of the path's family."""
+    if path.startswith("/v1"):
+        return str(openai_error(response, status)["message"])
+    return ollama_error(response, status)
+
+
+def leases(server: RunningServer, model: str) -> int:
+    """Returns how many requests hold the model, waiting ones included."""
+    found = re.search(rf'turbov2_model_leases\{{model="{model}"\}} (\d+)', server.http.get("/metrics").text)
+    return int(found[1]) if found else 0
