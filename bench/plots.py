@@ -149,7 +149,7 @@ def _stack(axes: Axes, found: dict[str, Any]) -> None:
     columns = list(found)
     names = [name for name in found[columns[0]] if name not in skipped]
     left = [0.0] * len(columns)
-    for name, colour in zip([*names, "everything else in the application"], _STEP_COLOURS, strict=True):
+    for name, colour in zip([*names, "the rest: routing, checks, colder caches"], _STEP_COLOURS, strict=True):
         shares = []
         for column in columns:
             steps = {step: found[column][step]["median"] for step in names}
