@@ -8,7 +8,7 @@ from the tokenizer's own definition; where it cannot, every text goes through th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -64,7 +64,7 @@ class WordTokenizer:
         self._tokenizer = tokenizer
         self._unknown_id = unknown_id
         self._is_separable = is_separable(definition)
-        # Whoever writes these in a text changes how it is cut, so such texts take the whole-text way.
+        # Whoever writes these in a word changes how it is cut, so such words are never remembered.
         self._marks = (SPACE_MARK, *_added_tokens(definition))
         self.n_ids = n_ids = max(tokenizer.get_vocab().values(), default=-1) + 1  # ids may have gaps
         self._has_mark_first = np.zeros(n_ids, np.bool_)
@@ -91,7 +91,7 @@ class WordTokenizer:
 
     def _complete(self, found: list[Ids | None], texts: Sequence[str]) -> None:
         """Afterwards no ids are missing, and the words that were new are known."""
-        words_of = {i: self._split(texts[i]) for i, ids in enumerate(found) if ids is None}
+        words_of = {i: _split(texts[i]) for i, ids in enumerate(found) if ids is None}
         self._learn(set().union(*words_of.values()))
         for index, words in words_of.items():
             found[index] = _join(words, self._known) if words else None
@@ -99,19 +99,20 @@ class WordTokenizer:
         for index, ids in zip(rest, self._encode_whole([texts[i] for i in rest]), strict=True):
             found[index] = ids
 
-    def _split(self, text: str) -> list[str]:
-        """Returns the words, each with the spaces before it less one; none if only the whole text will do."""
-        if not text or text[-1] == " " or any(mark in text for mark in self._marks):
-            return []
-        return _SPACED_WORDS.findall(text) if text[0] == " " or "  " in text else text.split(" ")
-
     def _learn(self, words: set[str]) -> None:
-        new = [word for word in words.difference(self._known) if len(word) <= MAX_WORD_CHARS]
+        new = self._learnable(words.difference(self._known))
         if len(self._known) + len(new) > MAX_WORDS:
             self._known.clear()
-            new = [word for word in words if len(word) <= MAX_WORD_CHARS]
+            new = self._learnable(words)
         if len(new) <= MAX_WORDS:
             self._known.update(self._encode_words(new))
+
+    def _learnable(self, words: Iterable[str]) -> list[str]:
+        """Returns the words that are cut as they are in any text; texts with others go whole."""
+        short = [word for word in words if len(word) <= MAX_WORD_CHARS]
+        everything = " ".join(short)
+        marks = [mark for mark in self._marks if mark in everything]
+        return [word for word in short if not any(mark in word for mark in marks)] if marks else short
 
     def _encode_words(self, words: Sequence[str]) -> dict[str, Ids]:
         """Returns the ids of each word; a group that is not cut where its words begin is left out."""
@@ -135,6 +136,13 @@ class WordTokenizer:
             return []
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [self.to_ids(encoding.ids) for encoding in encodings]
+
+
+def _split(text: str) -> list[str]:
+    """Returns the words, each with the spaces before it less one; none if only the whole text will do."""
+    if not text or text[-1] == " ":
+        return []
+    return _SPACED_WORDS.findall(text) if text[0] == " " or "  " in text else text.split(" ")
 
 
 def _join(words: list[str], known: dict[str, Ids]) -> Ids | None:
