@@ -38,6 +38,8 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parse_list(text: str) -> tuple[str, ...]:
+    if text.strip().lower() == "none":  # an empty variable means "not set", so emptiness needs a word
+        return ()
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -162,7 +164,7 @@ SETTINGS: tuple[Setting, ...] = (
         "wordllama-256d",
         "models",
         _parse_list,
-        "Models loaded before the server is ready, and kept.",
+        "Models loaded before the server is ready, and kept; `none` for none.",
     ),
     Setting(
         "keep_alive_s",

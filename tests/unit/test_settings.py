@@ -21,6 +21,11 @@ def test_flags_win_over_environment_and_say_so():
 
 def test_an_empty_variable_is_not_set():
     assert load_settings({"PORT": ""}).port == 11435
+    assert load_settings({"TURBOV2_PRELOAD": ""}).preload == ("wordllama-256d",)
+
+
+def test_a_list_may_be_none():
+    assert load_settings({"TURBOV2_PRELOAD": "none"}).preload == ()
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,11 @@ class WordTokenizer:
         self._is_separable = is_separable(definition)
         # Whoever writes these in a word changes how it is cut, so such words are never remembered.
         self._marks = (SPACE_MARK, *_added_tokens(definition))
-        self.n_ids = n_ids = max(tokenizer.get_vocab().values(), default=-1) + 1  # ids may have gaps
-        self._has_mark_first = np.zeros(n_ids, np.bool_)
-        self._is_all_marks = np.zeros(n_ids, np.bool_)
-        for token, token_id in tokenizer.get_vocab().items():
+        vocabulary = tokenizer.get_vocab()
+        self.n_ids = max(vocabulary.values(), default=-1) + 1  # ids may have gaps
+        self._has_mark_first = np.zeros(self.n_ids, np.bool_)
+        self._is_all_marks = np.zeros(self.n_ids, np.bool_)
+        for token, token_id in vocabulary.items():
             self._has_mark_first[token_id] = token.startswith(SPACE_MARK)
             self._is_all_marks[token_id] = not token.strip(SPACE_MARK)
         self._known: dict[str, Ids] = {}
