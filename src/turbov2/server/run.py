@@ -94,6 +94,6 @@ def _config(app: object) -> uvicorn.Config:
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_S,
-        timeout_graceful_shutdown=0,  # `shutdown` has waited by then
+        timeout_graceful_shutdown=1,  # `shutdown` has waited by then; this is for connections to close
         proxy_headers=False,
     )
