@@ -23,7 +23,8 @@ _READY_WITHIN_S = 30
 # What `turbov2 serve` does, for a checkout whose command is not built yet.
 _SERVE = """
 from turbov2.obs.logs import configure_logs
-from turbov2.server.run import listen, load_catalog, serve
+from turbov2.engine.shelf import load_catalog
+from turbov2.server.run import listen, serve
 from turbov2.settings import load_settings
 settings = load_settings()
 configure_logs(settings.log_level, settings.log_format)

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 
 def open_shelf(settings: Settings) -> Shelf:
     """Returns every catalogued model as it stands here. Raises: CatalogError."""
-    from turbov2.catalog.weights import WeightsStore
-    from turbov2.engine.shelf import Shelf
-    from turbov2.server.run import load_catalog
+    from turbov2.engine import shelf
 
-    return Shelf(load_catalog(settings), WeightsStore(settings.home_path), settings.auto_pull)
+    return shelf.open_shelf(settings, shelf.load_catalog(settings))
 
 
 def find(catalog: Catalog, name: str) -> ModelSpec:

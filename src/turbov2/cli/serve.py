@@ -49,8 +49,8 @@ def serve(
 
     Flags win over the environment; `turbov2 config` lists every setting.
     """
+    from turbov2.engine.shelf import load_catalog
     from turbov2.obs.logs import configure_logs
-    from turbov2.server.run import load_catalog
     from turbov2.server.run import serve as run_server
     from turbov2.settings import load_settings
 

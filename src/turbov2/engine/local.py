@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from turbov2.catalog import Catalog, ModelSpec
-from turbov2.catalog.weights import WeightsStore
 from turbov2.engine.held import HeldModel, hold
-from turbov2.engine.shelf import Shelf, weights_key
+from turbov2.engine.shelf import open_shelf, weights_key
 from turbov2.engine.vectors import finish
 from turbov2.errors import InvalidRequest, NotCapable
 from turbov2.residency import Lease, Residency, Resident, State
@@ -40,7 +39,7 @@ class LocalEngine:
 
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self._settings = settings
-        self._shelf = Shelf(catalog, WeightsStore(settings.home_path), settings.auto_pull)
+        self._shelf = open_shelf(settings, catalog)
         self._residency: Residency[HeldModel] = Residency(
             self._load,
             settings.host_budget_bytes or default_budget_bytes(),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from turbov2.backends.registry import BACKENDS, missing_modules
 from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
 from turbov2.errors import ModelNotFound, ModelUnavailable
+from turbov2.settings import Settings
 from turbov2.types import LoadSpec, ModelStatus, PullProgress
 from turbov2.types.status import Availability
 
@@ -98,6 +100,18 @@ class Shelf:
         if not self._auto_pull:
             return "not downloaded, and automatic download is off", fix
         return "not downloaded yet; it is fetched on first use", f"turbov2 pull {spec.name} fetches it now"
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Returns the shipped catalogue with the user's file and overrides. Raises: CatalogError."""
+    chosen = Path(settings.models_file).expanduser() if settings.models_file else None
+    usual = settings.home_path / "models.toml"
+    return Catalog.load(chosen or (usual if usual.is_file() else None), settings.hub_overrides)
+
+
+def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:
+    """Returns the catalogue with the weights these settings keep."""
+    return Shelf(catalog, WeightsStore(settings.home_path), settings.auto_pull)
 
 
 def is_pinned(spec: ModelSpec) -> bool:

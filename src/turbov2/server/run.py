@@ -7,7 +7,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import uvicorn
 
@@ -20,13 +19,6 @@ from turbov2.settings import Settings
 _BACKLOG = 2048
 _FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
 _IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
-
-
-def load_catalog(settings: Settings) -> Catalog:
-    """Returns the shipped catalogue with the user's file and overrides. Raises: CatalogError."""
-    chosen = Path(settings.models_file).expanduser() if settings.models_file else None
-    usual = settings.home_path / "models.toml"
-    return Catalog.load(chosen or (usual if usual.is_file() else None), settings.hub_overrides)
 
 
 def listen(settings: Settings) -> socket.socket:
