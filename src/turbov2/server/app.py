@@ -83,8 +83,8 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns = time.perf_counter_ns()
         request_id = _request_id(scope)
-        request = Request(scope, receive, Context(request_id), self._limits)
-        watch = Watch(request)
+        watch = Watch(receive)
+        request = Request(scope, receive, Context(request_id), self._limits, watch.start)
         status, n_bytes = _CLIENT_LEFT, 0
         try:
             response = await self._handle(request)

@@ -37,15 +37,17 @@ class Limits(msgspec.Struct, frozen=True):
 class Request:
     """One HTTP request. `path_rest` is what followed a prefix route; both are set by the server."""
 
-    __slots__ = ("_receive", "context", "is_read", "limits", "path_rest", "route", "scope")
+    __slots__ = ("_receive", "context", "limits", "on_read", "path_rest", "route", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, context: Context, limits: Limits) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, context: Context, limits: Limits, on_read: Callable[[], None]
+    ) -> None:
         self.scope = scope
         self.context = context
         self.limits = limits
         self.route: Route | None = None
         self.path_rest = ""
-        self.is_read = False  # the whole body has arrived
+        self.on_read = on_read  # called once the whole body has arrived
         self._receive = receive
 
     def header(self, name: bytes) -> bytes | None:
@@ -69,7 +71,7 @@ class Request:
         if message["type"] == "http.disconnect":
             raise Disconnected
         if not message.get("more_body"):
-            self.is_read = True
+            self.on_read()
             return self._within_limit(message.get("body", b""))
         received = bytearray(message["body"])
         while message.get("more_body"):
@@ -78,13 +80,8 @@ class Request:
                 raise Disconnected
             received += message.get("body", b"")
             self._within_limit(received)
-        self.is_read = True
+        self.on_read()
         return bytes(received)
-
-    async def disconnected(self) -> None:
-        """Returns when the client has left. Only once `is_read`."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
     def _check_declared_length(self) -> None:
         declared = self.header(b"content-length")
