@@ -13,9 +13,10 @@ TurboError
 │   ├── MethodNotAllowed        405  known path, other method; `param` holds the allowed ones
 │   └── NotSupported            501  the API has it, this server does not
 ├── CapacityError               try again later
-│   ├── QueueFull               503  too much waits for this model
+│   ├── QueueFull               429  too many inputs or bytes already wait; Ollama's API says 503
 │   ├── OutOfMemory             503  no room for the model beside what is in use
 │   ├── LoadTimeout             503  the model did not become ready within the wait
+│   ├── DeadlineExceeded        504  the request's own time limit passed before it was answered
 │   └── Stopping                503  the server stops before this request could end
 └── BackendError                ours, or the installation's
     ├── ModelUnavailable        501  catalogued, but not runnable here: says why and the command that mends it
@@ -114,6 +115,7 @@ class CapacityError(TurboError):
 
 
 class QueueFull(CapacityError):
+    status = 429
     code = "queue_full"
 
 
@@ -123,6 +125,11 @@ class OutOfMemory(CapacityError):
 
 class LoadTimeout(CapacityError):
     code = "load_timeout"
+
+
+class DeadlineExceeded(CapacityError):
+    status = 504
+    code = "deadline_exceeded"
 
 
 class Stopping(CapacityError):

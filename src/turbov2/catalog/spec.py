@@ -8,6 +8,7 @@ import msgspec
 
 Capability = Literal["embed", "rerank", "classify", "vision", "ocr", "transcribe", "generate"]
 RunnerKind = Literal["inline", "thread", "process"]
+Priority = Literal["low", "normal", "high"]
 
 
 class HubWeights(msgspec.Struct, frozen=True, tag="hub", tag_field="kind", forbid_unknown_fields=True):
@@ -73,7 +74,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     document_prompt: str = ""
     layers: int | None = None  # keep the first N layers (2D Matryoshka)
     n_parameters: int | None = None
-    host_bytes: int = 0  # estimated footprint
+    host_bytes: int = 0  # estimated footprint, used until the weights are here or were measured
     device_bytes: int = 0
+    priority: Priority = "normal"  # idle models of a lower class are evicted first
+    keep_alive: str = ""  # idle time before unloading, e.g. "30m"; empty: the server's default
     starter: bool = False
     options: dict[str, Any] = {}  # handed to the backend as they are

@@ -4,20 +4,22 @@ Owns frozen structs that engine, runners and wires share. Must not know any wire
 library that runs models, or where a request came from.
 """
 
-from turbov2.types.context import Context
-from turbov2.types.embed import EmbedBatch, EmbedOutput, EmbedRequest, EmbedResult
+from turbov2.types.context import Context, Lane
+from turbov2.types.embed import EmbedRequest, EmbedResult, Inputs, ItemError, TokenBatch
 from turbov2.types.load import Loaded, LoadSpec
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
     "Context",
-    "EmbedBatch",
-    "EmbedOutput",
     "EmbedRequest",
     "EmbedResult",
+    "Inputs",
+    "ItemError",
+    "Lane",
     "LoadSpec",
     "Loaded",
     "ModelStatus",
     "PullProgress",
     "ResidentStatus",
+    "TokenBatch",
 ]

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     FloatMatrix = NDArray[np.float32]
     IntVector = NDArray[np.int32]
-    BoolVector = NDArray[np.bool_]
 
 InputType = Literal["document", "query"]
 Inputs = Sequence[str] | Sequence[Sequence[int]]  # texts, or token ids of the model's own tokenizer
@@ -30,30 +29,28 @@ class EmbedRequest(msgspec.Struct, frozen=True):
     normalize: bool = True  # L2, after cutting to `dimensions`
     truncate: bool = True  # False: a text longer than the model reads is an InputTooLong
     keep_alive_s: float | None = None  # None: as said last, at first the default; inf: for ever
+    is_partial_ok: bool = False  # True: items that fail alone are reported beside the others' vectors
 
 
-class EmbedBatch(msgspec.Struct, frozen=True):
-    """What one forward of a backend reads. `inputs` already carry their prompt."""
+class TokenBatch(msgspec.Struct, frozen=True):
+    """Inputs as the model reads them, one behind the other.
 
-    inputs: Inputs
-    truncate: bool = True
-
-    def n_chars(self) -> int:
-        """Returns the summed length of the inputs: characters of texts, or ids."""
-        return sum(map(len, self.inputs))
-
-
-class EmbedOutput(msgspec.Struct, frozen=True):
-    """What one forward returns.
-
-    vectors: `[n, d]` float32, pooled, not yet cut and not normalised unless the model's own graph does it.
-    n_tokens: `[n]` int32, tokens that were used, special tokens included, padding never.
-    truncated: `[n]` bool, True where the end of the input was cut off.
+    ids: `[sum(lengths)]` int32, special tokens included, padding never.
+    lengths: `[n]` int32, tokens of each input after truncation: what it costs and what usage counts.
+    full_lengths: `[n]` int32, tokens before truncation; larger than `lengths` where the end was cut off.
     """
 
-    vectors: FloatMatrix
-    n_tokens: IntVector
-    truncated: BoolVector
+    ids: IntVector
+    lengths: IntVector
+    full_lengths: IntVector
+
+
+class ItemError(msgspec.Struct, frozen=True):
+    """One input that failed while its neighbours did not. `code` and `message` are a TurboError's."""
+
+    index: int
+    code: str
+    message: str
 
 
 class EmbedResult(msgspec.Struct, frozen=True):
@@ -65,3 +62,7 @@ class EmbedResult(msgspec.Struct, frozen=True):
     truncated: tuple[int, ...]  # indices of inputs whose end was cut off
     load_ns: int  # time spent waiting for the model to become ready
     total_ns: int
+    failed: tuple[ItemError, ...] = ()  # only if the request allowed partial results; their rows are zero
+    queue_ns: int = 0  # from admission to the last forward's start, less tokenize_ns
+    tokenize_ns: int = 0
+    inference_ns: int = 0

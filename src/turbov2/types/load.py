@@ -30,3 +30,4 @@ class Loaded(msgspec.Struct, frozen=True):
     pooling: str | None = None
     n_vocabulary: int | None = None
     n_parameters: int | None = None
+    is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths
