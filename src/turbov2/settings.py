@@ -116,15 +116,31 @@ SETTINGS: tuple[Setting, ...] = (
             "Model that embeds when a request names none."),
     Setting("preload", "TURBOV2_PRELOAD", "wordllama-256d", "models", _parse_list,
             "Models loaded before the server is ready, and kept; `none` for none."),
+    Setting("pin", "TURBOV2_PIN", "", "models", _parse_list,
+            "Models kept once they are loaded, whatever keep_alive says; preloaded ones always are."),
     Setting("keep_alive_s", "TURBOV2_KEEP_ALIVE", "5m", "duration", parse_duration_s,
             "How long an idle model stays loaded when a request does not say; negative: for ever."),
     Setting("host_budget_bytes", "TURBOV2_HOST_BUDGET", "0", "size", parse_bytes,
             "Host memory that loaded models may take in all; 0: 80 % of the container's or machine's "
             "memory."),
+    Setting("vram_budget_bytes", "TURBOV2_VRAM_BUDGET", "5GB", "size", parse_bytes,
+            "Memory that loaded models may take on each CUDA device; less on a card that has less."),
     Setting("load_timeout_s", "TURBOV2_LOAD_TIMEOUT", "10m", "duration", parse_duration_s,
             "How long a request waits for its model to load."),
-    Setting("max_queue", "TURBOV2_MAX_QUEUE", "512", "requests", _integer(1, 1_000_000),
-            "Requests that may wait for one model; more are answered 503."),
+    Setting("request_timeout_s", "TURBOV2_REQUEST_TIMEOUT", "0", "duration", parse_duration_s,
+            "Longest a request may take in all; then it stops and is answered 504. 0: none but the one in "
+            "X-Request-Timeout."),
+    Setting("max_queue_items", "TURBOV2_MAX_QUEUE", "65536", "items", _integer(1, 100_000_000),
+            "Items (texts) that may be in work or waiting for one model; more are answered 429 (503 on "
+            "Ollama's API)."),
+    Setting("max_queue_bytes", "TURBOV2_MAX_QUEUE_BYTES", "64MiB", "size", parse_bytes,
+            "The same as characters of text."),
+    Setting("max_total_queue_items", "TURBOV2_MAX_TOTAL_QUEUE", "131072", "items", _integer(1, 100_000_000),
+            "The same for all models together."),
+    Setting("max_total_queue_bytes", "TURBOV2_MAX_TOTAL_QUEUE_BYTES", "256MiB", "size", parse_bytes,
+            "The same for all models together, as characters."),
+    Setting("vector_cache_bytes", "TURBOV2_VECTOR_CACHE", "0", "size", parse_bytes,
+            "Memory in which each loaded model remembers vectors of texts it has seen; 0: none."),
     Setting("max_body_bytes", "TURBOV2_MAX_BODY", "64MiB", "size", parse_bytes,
             "Largest request body; more is answered 413."),
     Setting("max_texts", "TURBOV2_MAX_TEXTS", "32768", "texts", _integer(1, 10_000_000),
@@ -157,10 +173,17 @@ class Settings(msgspec.Struct, frozen=True):
     auto_pull: bool
     default_embed_model: str
     preload: tuple[str, ...]
+    pin: tuple[str, ...]
     keep_alive_s: float
     host_budget_bytes: int
+    vram_budget_bytes: int
     load_timeout_s: float
-    max_queue: int
+    request_timeout_s: float
+    max_queue_items: int
+    max_queue_bytes: int
+    max_total_queue_items: int
+    max_total_queue_bytes: int
+    vector_cache_bytes: int
     max_body_bytes: int
     max_texts: int
     max_text_chars: int

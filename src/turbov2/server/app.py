@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
-import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 
 from turbov2.engine.protocol import Engine
-from turbov2.errors import Stopping, TurboError
+from turbov2.errors import DeadlineExceeded, Stopping, TurboError
 from turbov2.obs.logs import AccessLog
 from turbov2.server.auth import Keys
 from turbov2.server.cors import with_cors
+from turbov2.server.headers import Wishes, lane_of, read_headers, timeout_s_of
 from turbov2.server.hosts import Hosts
 from turbov2.server.metrics import Metrics
 from turbov2.server.routing import Router
@@ -42,11 +40,8 @@ from turbov2.wire._http import (
 
 logger = logging.getLogger(__name__)
 
-_CLIENT_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-# Unique without asking the kernel for randomness at every request.
-_ID_PREFIX = "req_" + secrets.token_hex(8)
-_REQUEST_NUMBERS = itertools.count(1)
 _STOPPED = Stopping("the server is stopping; send the request again, to another", retry_after_s=5)
+_EXPIRED = DeadlineExceeded("the request's time limit passed before it was done, and it was stopped")
 _CLIENT_LEFT = 499  # nginx's and Ollama's number for it; never sent, only logged
 Asgi = Callable[[Scope, Receive, Send], "asyncio.Future[None]"]
 
@@ -63,6 +58,7 @@ class App:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._limits = Limits(settings.max_body_bytes, settings.max_texts, settings.max_text_chars)
+        self._request_timeout_s = settings.request_timeout_s
         self._keys = Keys(settings.api_keys(), settings.open_paths)
         self._hosts = Hosts(settings.host, settings.allowed_hosts)
         self._metrics = Metrics(engine)
@@ -82,38 +78,41 @@ class App:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns = time.perf_counter_ns()
-        request_id = _request_id(scope)
+        wishes = read_headers(scope)
         watch = Watch(receive)
-        request = Request(scope, receive, Context(request_id), self._limits, watch.start)
+        request = Request(scope, receive, Context(wishes.request_id), self._limits, watch.start)
         status, n_bytes = _CLIENT_LEFT, 0
         try:
-            response = await self._handle(request)
+            response = await self._handle(request, wishes, watch)
             status = response.status
-            n_bytes = await self._send(scope, send, response, request_id)
+            n_bytes = await self._send(scope, send, response, wishes.request_id)
         except Disconnected:
             status = _CLIENT_LEFT
         except asyncio.CancelledError:
-            if not watch.has_fired:
-                status = _STOPPED.status
-                await self._send_last(scope, send, request)
+            if not watch.has_left:
+                error = _EXPIRED if watch.has_expired else _STOPPED
+                status = error.status
+                await self._send_last(scope, send, request, error)
         finally:
             watch.stop()
             self._note(request, status, started_ns, n_bytes)
 
-    async def _send_last(self, scope: Scope, send: Send, request: Request) -> None:
-        """Answers a request that the server's stop cuts; one whose answer has begun just ends."""
+    async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> None:
+        """Answers a request that was cut; one whose answer has begun just ends."""
         with contextlib.suppress(Exception):  # the connection may be in any state
             await self._send(
-                scope, send, render_error(_STOPPED, family_of(scope["path"])), request.context.request_id
+                scope, send, render_error(error, family_of(scope["path"])), request.context.request_id
             )
 
-    async def _handle(self, request: Request) -> Response:
+    async def _handle(self, request: Request, wishes: Wishes, watch: Watch) -> Response:
         """Returns the handler's response, or the error's in the shape of the path's family."""
         scope = request.scope
         family = family_of(scope["path"])
         try:
             self._hosts.check(scope)
-            request.context = Context(request.context.request_id, self._keys.check(scope))
+            key_id = self._keys.check(scope)
+            request.context = Context(wishes.request_id, key_id, lane_of(wishes.lane), wishes.traceparent)
+            watch.limit(timeout_s_of(wishes.timeout, self._request_timeout_s))
             request.route, request.path_rest = self._router.find(scope["method"], scope["path"])
             family = request.route.family
             return await request.route.handler(request)
@@ -158,14 +157,6 @@ class App:
         if not self._keys.are_required and not self._hosts.is_loopback(host):
             logger.warning("listening on %s without a key: anyone who reaches this port may use it; "
                            "set EMBEDDINGS_API_KEY", host)  # fmt: skip
-
-
-def _request_id(scope: Scope) -> str:
-    """Returns the client's own id if it sent a sane one, else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _CLIENT_ID.fullmatch(value):
-            return str(value, "ascii")
-    return f"{_ID_PREFIX}{next(_REQUEST_NUMBERS):08x}"
 
 
 def _routes(engine: Engine, settings: Settings, metrics: Metrics) -> Sequence[Route]:

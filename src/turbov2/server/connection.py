@@ -1,34 +1,58 @@
-"""One HTTP connection: uvicorn's, with a bound on the size of a request's head."""
+"""One HTTP connection: uvicorn's, with bounds on a request's head and on how slowly it may arrive."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536  # request line and headers together; Claude Code sends 16 KB of them
+HEAD_S = 30.0  # from a request's first byte to the end of its head
+BODY_PAUSE_S = 30.0  # between two pieces of a body
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json; charset=utf-8\r\n"
     b'content-length: 54\r\nconnection: close\r\n\r\n{"error":"the request head has more than 65536 bytes"}'
 )
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json; charset=utf-8\r\n"
+    b'content-length: 56\r\nconnection: close\r\n\r\n{"error":"the request did not arrive within 30 seconds"}'
+)
 
 
-class BoundedHeadProtocol(HttpToolsProtocol):
-    """Answers 431 and closes when the head passes the limit: the parser itself would gather it for ever."""
+class BoundedProtocol(HttpToolsProtocol):
+    """Answers 431 to a head past the limit, which the parser itself would gather for ever, and 408 to a
+    request that arrives too slowly, which would hold its connection for ever.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_in_head = True
+        self._is_in_body = False
         self._n_head_bytes = 0
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Called by the loop. A connection that says nothing at all has no longer than a head."""
+        super().connection_made(transport)
+        self._be_patient(HEAD_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._lose_patience()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop with what arrived."""
         if self._is_in_head:
             self._n_head_bytes += len(data)
+        if self._is_in_body:
+            self._lose_patience()
         super().data_received(data)
-        if self._is_in_head and self._n_head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+        if self._is_in_head and self._n_head_bytes > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        elif self._patience is None and (self._is_in_body or (self._is_in_head and self._n_head_bytes)):
+            self._be_patient(BODY_PAUSE_S if self._is_in_body else HEAD_S)
 
     def on_message_begin(self) -> None:
         """Called by the parser at a request's first byte."""
@@ -38,5 +62,31 @@ class BoundedHeadProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Called by the parser after the empty line."""
         self._is_in_head = False
+        self._is_in_body = True
         self._n_head_bytes = 0
+        self._lose_patience()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Called by the parser after the body's last byte."""
+        self._is_in_body = False
+        self._lose_patience()
+        super().on_message_complete()
+
+    def _be_patient(self, seconds: float) -> None:
+        self._patience = self.loop.call_later(seconds, self._refuse, _TOO_SLOW)
+
+    def _lose_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _refuse(self, answer: bytes) -> None:
+        self._patience = None
+        if self.transport.is_closing():
+            return
+        is_silent = self._is_in_head and not self._n_head_bytes  # as a browser's spare connection
+        is_answered = self._is_in_body and self.cycle.response_started
+        if not is_silent and not is_answered:
+            self.transport.write(answer)
+        self.transport.close()

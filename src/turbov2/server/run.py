@@ -13,7 +13,7 @@ import uvicorn
 from turbov2.catalog import Catalog
 from turbov2.engine import LocalEngine
 from turbov2.server.app import build_app
-from turbov2.server.connection import BoundedHeadProtocol
+from turbov2.server.connection import BoundedProtocol
 from turbov2.settings import Settings
 
 _BACKLOG = 2048
@@ -31,8 +31,20 @@ def listen(settings: Settings) -> socket.socket:
     return bound
 
 
+def raise_descriptor_limit() -> None:
+    """Afterwards this process may hold as many connections as the system lets it ask for."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses some values it reports
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def serve(settings: Settings, catalog: Catalog, bound: socket.socket) -> int:
     """Returns the exit code once the server has drained: 0 after a signal, 3 if it could not start."""
+    raise_descriptor_limit()
     engine = LocalEngine(catalog, settings)
     server = _Server(engine, build_app(engine, settings), settings.drain_s)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -78,7 +90,7 @@ def _config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="auto",
-        http=BoundedHeadProtocol,
+        http=BoundedProtocol,
         lifespan="on",
         access_log=False,
         log_config=None,

@@ -17,10 +17,11 @@ _OPENAI_TYPES = {
     404: "invalid_request_error",
     405: "invalid_request_error",
     413: "invalid_request_error",
+    429: "rate_limit_error",
     503: "service_unavailable",
 }
 # Where a family documents another status than the error's own.
-_STATUSES = {("ollama", "not_finite"): 400}
+_STATUSES = {("ollama", "not_finite"): 400, ("ollama", "queue_full"): 503}
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "input_too_long": "context_length_exceeded"}
 
 

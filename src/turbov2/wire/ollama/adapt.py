@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from turbov2.errors import InvalidRequest
 from turbov2.types import EmbedRequest, EmbedResult
 from turbov2.units import parse_duration_s
 from turbov2.wire._http import Limits
 from turbov2.wire._inputs import check_texts
-from turbov2.wire._vectors import blocks, is_small, json_rows
+from turbov2.wire._vectors import blocks, is_small, json_row_list, json_rows
 from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, KeepAlive
 
 _FOR_EVER_S = 1e9  # 31 years; also keeps huge numbers out of date arithmetic
@@ -48,6 +50,7 @@ def parse_embed(body: EmbedBody, model: str, limits: Limits) -> EmbedRequest:
         dimensions=body.dimensions or None,  # 0 is Ollama's "all"
         truncate=body.truncate is not False,
         keep_alive_s=parse_keep_alive_s(body.keep_alive),
+        is_partial_ok=bool(body.partial_results),
     )
 
 
@@ -58,20 +61,34 @@ def render_embed(model: str, result: EmbedResult) -> bytes | Iterator[bytes]:
         result.total_ns,
         result.load_ns,
         result.n_tokens,
-        b',"truncated":%b' % msgspec.json.encode(result.truncated) if result.truncated else b"",
+        _remarks(result),
     )
+    failed = {item.index for item in result.failed}
     if is_small(result.vectors):
-        return head + json_rows(result.vectors) + tail
-    return _pieces(head, result, tail)
+        return head + _rows(result.vectors, 0, failed) + tail
+    return _pieces(head, result, failed, tail)
 
 
-def _pieces(head: bytes, result: EmbedResult, tail: bytes) -> Iterator[bytes]:
-    separator = head + b"["
+def _remarks(result: EmbedResult) -> bytes:
+    """Returns the fields that only some answers have: which inputs were cut, which failed."""
+    truncated = b',"truncated":%b' % msgspec.json.encode(result.truncated) if result.truncated else b""
+    return truncated + (b',"errors":%b' % msgspec.json.encode(result.failed) if result.failed else b"")
+
+
+def _pieces(head: bytes, result: EmbedResult, failed: set[int], tail: bytes) -> Iterator[bytes]:
+    separator, first = head + b"[", 0
     for block in blocks(result.vectors):
         # Each block's own brackets go; a comma joins it to the one before.
-        yield separator + json_rows(block)[1:-1]
-        separator = b","
+        yield separator + _rows(block, first, failed)[1:-1]
+        separator, first = b",", first + len(block)
     yield b"]" + tail
+
+
+def _rows(vectors: NDArray[np.float32], first: int, failed: set[int]) -> bytes:
+    if not failed:
+        return json_rows(vectors)
+    rows = json_row_list(vectors)
+    return b"[%b]" % b",".join(b"null" if first + n in failed else row for n, row in enumerate(rows))
 
 
 def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedRequest:

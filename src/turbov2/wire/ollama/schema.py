@@ -35,7 +35,9 @@ class Options(msgspec.Struct):
 
 
 class EmbedBody(msgspec.Struct):
-    """POST /api/embed. `input_type` is ours: "query" puts the model's query prompt in front."""
+    """POST /api/embed. Ours: `input_type` "query" puts the model's query prompt in front; with
+    `partial_results` inputs that fail alone are null, and `errors` says why.
+    """
 
     model: str | None = None
     input: str | list[str] | None = None
@@ -44,6 +46,7 @@ class EmbedBody(msgspec.Struct):
     keep_alive: KeepAlive = None
     options: Options | None = None
     input_type: Literal["query", "document"] | None = None
+    partial_results: bool | None = None
 
 
 class EmbeddingsBody(msgspec.Struct):

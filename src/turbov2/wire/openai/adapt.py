@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbov2.errors import InvalidRequest
-from turbov2.types import EmbedRequest, EmbedResult
+from turbov2.types import EmbedRequest, EmbedResult, ItemError
 from turbov2.types.embed import Inputs
 from turbov2.wire._http import Limits
 from turbov2.wire._inputs import check_texts
-from turbov2.wire._vectors import base64_row, blocks, is_small, json_rows
+from turbov2.wire._vectors import base64_row, blocks, is_small, json_row_list
 from turbov2.wire.openai.schema import EmbeddingsBody
 
 
@@ -45,6 +45,7 @@ def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedR
         dimensions=body.dimensions,
         must_be_matryoshka=True,
         truncate=False,  # OpenAI refuses what is too long
+        is_partial_ok=bool(body.partial_results),
     )
 
 
@@ -56,27 +57,37 @@ def render_embeddings(model: str, result: EmbedResult, is_base64: bool) -> bytes
         result.n_tokens,
         result.n_tokens,
     )
+    failed = {item.index: _failure(item) for item in result.failed}
     if is_small(result.vectors):
-        return head + _rows(result.vectors, 0, is_base64) + tail
-    return _pieces(head, result, is_base64, tail)
+        return head + _rows(result.vectors, 0, is_base64, failed) + tail
+    return _pieces(head, result, is_base64, failed, tail)
 
 
-def _pieces(head: bytes, result: EmbedResult, is_base64: bool, tail: bytes) -> Iterator[bytes]:
+def _pieces(
+    head: bytes, result: EmbedResult, is_base64: bool, failed: dict[int, bytes], tail: bytes
+) -> Iterator[bytes]:
     separator, first = head, 0
     for block in blocks(result.vectors):
-        yield separator + _rows(block, first, is_base64)
+        yield separator + _rows(block, first, is_base64, failed)
         separator, first = b",", first + len(block)
     yield tail
 
 
-def _rows(vectors: NDArray[np.float32], first: int, is_base64: bool) -> bytes:
-    if is_base64:
-        values = [b'"%b"' % base64_row(row) for row in vectors]
-    else:
-        # One call formats all numbers; each row ends at the bracket before the next row's.
-        text = json_rows(vectors)
-        values = [b"[%b]" % row for row in text[2:-2].split(b"],[")]
-    return b",".join(
+def _rows(vectors: NDArray[np.float32], first: int, is_base64: bool, failed: dict[int, bytes]) -> bytes:
+    values = [b'"%b"' % base64_row(row) for row in vectors] if is_base64 else json_row_list(vectors)
+    rows = [
         b'{"object":"embedding","index":%d,"embedding":%b}' % (first + n, value)
         for n, value in enumerate(values)
+    ]
+    for index, failure in failed.items():
+        if first <= index < first + len(rows):
+            rows[index - first] = failure
+    return b",".join(rows)
+
+
+def _failure(item: ItemError) -> bytes:
+    """Returns the row of an input that has no vector; ours, only for who asked for `partial_results`."""
+    error = {"message": item.message, "type": "server_error", "param": "input", "code": item.code}
+    return msgspec.json.encode(
+        {"object": "embedding", "index": item.index, "embedding": None, "error": error}
     )
