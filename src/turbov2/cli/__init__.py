@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import turbov2
-from turbov2.cli import config, doctor, embed, models, ps, pull, serve
+from turbov2.cli import config, doctor, embed, explain, models, ps, pull, serve
 from turbov2.cli._boundary import GuardedGroup
 
 __all__ = ["app", "main"]
@@ -36,6 +36,7 @@ app.command("show", rich_help_panel=_MODELS)(models.show)
 app.command("pull", rich_help_panel=_MODELS)(pull.pull)
 app.command("delete", rich_help_panel=_MODELS)(pull.delete)
 app.command("ps", rich_help_panel=_MACHINE)(ps.ps)
+app.command("explain", rich_help_panel=_MACHINE)(explain.explain)
 app.command("doctor", rich_help_panel=_MACHINE)(doctor.doctor)
 app.command("config", rich_help_panel=_MACHINE)(config.config)
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from turbov2.types import Context, EmbedRequest, EmbedResult, ModelStatus, PullProgress, ResidentStatus
+from turbov2.types import (
+    Context,
+    EmbedRequest,
+    EmbedResult,
+    MemoryEvent,
+    MemoryPlan,
+    ModelStatus,
+    PoolStatus,
+    PullProgress,
+    ResidentStatus,
+)
 
 
 class Engine(Protocol):
@@ -18,7 +28,7 @@ class Engine(Protocol):
         """Afterwards nothing is loaded and no task runs."""
 
     def is_ready(self) -> bool:
-        """Returns True between the end of `start` and the begin of `stop`."""
+        """Returns True from the end of `start` to the begin of `stop`, unless a preloaded model has failed."""
 
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
         """Returns vectors in input order. Raises: RequestError, CapacityError, BackendError."""
@@ -44,5 +54,11 @@ class Engine(Protocol):
     async def delete(self, name: str) -> bool:
         """Returns whether there were weights to remove; a loaded model is unloaded first."""
 
-    def budget_bytes(self) -> tuple[int, int]:
-        """Returns (committed, allowed) bytes of host memory."""
+    def pools(self) -> Sequence[PoolStatus]:
+        """Returns the memory pools, host first."""
+
+    def events(self) -> Sequence[MemoryEvent]:
+        """Returns what lately happened to models in memory, newest last."""
+
+    async def explain(self, name: str) -> MemoryPlan:
+        """Returns what loading the model would take now. Loads nothing. Raises: ModelNotFound."""

@@ -7,18 +7,23 @@ library that runs models, or where a request came from.
 from turbov2.types.context import Context, Lane
 from turbov2.types.embed import EmbedRequest, EmbedResult, Inputs, ItemError, TokenBatch
 from turbov2.types.load import Loaded, LoadSpec
+from turbov2.types.memory import InTheWay, MemoryEvent, MemoryPlan, PoolStatus
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
     "Context",
     "EmbedRequest",
     "EmbedResult",
+    "InTheWay",
     "Inputs",
     "ItemError",
     "Lane",
     "LoadSpec",
     "Loaded",
+    "MemoryEvent",
+    "MemoryPlan",
     "ModelStatus",
+    "PoolStatus",
     "PullProgress",
     "ResidentStatus",
     "TokenBatch",

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from turbov2.types.memory import Bytes
+
 Availability = Literal["ready", "installed", "absent", "unavailable"]
 
 
@@ -48,12 +50,29 @@ class ResidentStatus(msgspec.Struct, frozen=True):
     model: ModelStatus
     state: str  # loading | ready | draining | unloading | failed
     leases: int
-    host_bytes: int
-    device_bytes: int
+    bytes: Bytes  # measured, or reserved while it loads
+    estimated_bytes: Bytes  # what its load was given
     loaded_at: dt.datetime
     last_used_at: dt.datetime
     expires_at: dt.datetime | None  # None: stays until evicted or asked to go
     load_s: float
+    n_uses: int = 0
+    is_pinned: bool = False
+    priority: str = "normal"
+    queued_items: int = 0
+    pid: int = 0  # of the process that holds the weights; 0 while there is none
+    failure: str = ""  # why its last load or its process failed
+    retry_in_s: float | None = None
+
+    @property
+    def host_bytes(self) -> int:
+        """Host memory it takes."""
+        return self.bytes.get("host", 0)
+
+    @property
+    def device_bytes(self) -> int:
+        """Memory it takes on all devices."""
+        return sum(self.bytes.values()) - self.host_bytes
 
 
 class PullProgress(msgspec.Struct, frozen=True):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 import turbov2
 from turbov2.engine.protocol import Engine
+from turbov2.errors import InvalidRequest
+from turbov2.types import ResidentStatus
 from turbov2.wire._http import TEXT, Request, Response, Route
 
 
@@ -30,22 +33,23 @@ class NativeRoutes:
         return Response(b"not ready", status=503, media_type=TEXT)
 
     async def health(self, request: Request) -> Response:
-        """GET /health: models, devices, memory, version."""
-        is_ready = self._engine.is_ready()
-        status = {"status": "healthy" if is_ready else "unavailable", **self._common()}
-        return Response(msgspec.json.encode(status), status=200 if is_ready else 503)
+        """GET /health: models, devices, memory, version. "degraded": a model has failed, others serve."""
+        return Response(msgspec.json.encode(self._common()), status=200 if self._engine.is_ready() else 503)
 
     async def status(self, request: Request) -> Response:
         """GET /api/status: what n8n's reranker node and plain Ollama clients look for, and more."""
         models = await self._engine.models()
         runnable = {m.capability for m in models if m.availability != "unavailable"}
+        residents = self._engine.residents()
         return Response(
             msgspec.json.encode(
                 {
-                    "status": "healthy" if self._engine.is_ready() else "unavailable",
                     **self._common(),
                     "models": models,
-                    "vram_usage": 0,
+                    "residents": [_resident(resident) for resident in residents],
+                    "pools": self._engine.pools(),
+                    "events": self._engine.events(),
+                    "vram_usage": sum(resident.device_bytes for resident in residents),
                     "has_classifier": "classify" in runnable,
                     "has_reranker": "rerank" in runnable,
                     "cloud": {"disabled": True, "source": "none"},
@@ -53,17 +57,42 @@ class NativeRoutes:
             )
         )
 
+    async def explain(self, request: Request) -> Response:
+        """GET /api/explain?model=NAME: what loading it would take, and what happened to it."""
+        name = request.query().get("model", "")
+        if not name:
+            raise InvalidRequest("model is required: /api/explain?model=NAME", param="model")
+        return Response(msgspec.json.encode(await self._engine.explain(name)))
+
     def _common(self) -> dict[str, Any]:
-        committed, allowed = self._engine.budget_bytes()
+        residents = self._engine.residents()
         return {
+            "status": self._state(residents),
             "version": turbov2.__version__,
             "uptime_seconds": round(time.monotonic() - self._started_s, 1),
-            "devices": [{"name": "cpu", "model_bytes": committed, "budget_bytes": allowed}],
+            "devices": [
+                {
+                    "name": "cpu" if pool.name == "host" else pool.name,
+                    "model_bytes": pool.committed_bytes,
+                    "budget_bytes": pool.budget_bytes,
+                }
+                for pool in self._engine.pools()
+            ],
             "models": [
                 {"name": resident.model.name, "state": resident.state, "host_bytes": resident.host_bytes}
-                for resident in self._engine.residents()
+                for resident in residents
             ],
         }
+
+    def _state(self, residents: Sequence[ResidentStatus]) -> str:
+        if not self._engine.is_ready():
+            return "unavailable"
+        return "degraded" if any(resident.state == "failed" for resident in residents) else "healthy"
+
+
+def _resident(resident: ResidentStatus) -> dict[str, Any]:
+    fields = {name: getattr(resident, name) for name in resident.__struct_fields__}
+    return fields | {"model": resident.model.name}
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -75,4 +104,5 @@ def routes(engine: Engine) -> list[Route]:
         Route("/healthz", ("GET",), native.readyz, "native"),
         Route("/health", ("GET",), native.health, "native"),
         Route("/api/status", ("GET",), native.status, "ollama"),
+        Route("/api/explain", ("GET",), native.explain, "ollama"),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from turbov2.types import ModelStatus, ResidentStatus
+from turbov2.types import MemoryEvent, ModelStatus, PoolStatus, ResidentStatus
 
 # Models that were never fetched have no date; a fixed one keeps listings stable.
 _NO_DATE = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
@@ -21,9 +21,12 @@ def render_tags(models: Sequence[ModelStatus]) -> bytes:
     return msgspec.json.encode({"models": [_entry(model) | _standing(model) for model in models]})
 
 
-def render_ps(residents: Sequence[ResidentStatus]) -> bytes:
-    """Returns the body of GET /api/ps, latest expiry first."""
-    return msgspec.json.encode({"models": [_resident(resident) for resident in residents]})
+def render_ps(
+    residents: Sequence[ResidentStatus], pools: Sequence[PoolStatus], events: Sequence[MemoryEvent]
+) -> bytes:
+    """Returns the body of GET /api/ps, latest expiry first. `pools` and `events` are ours."""
+    body = {"models": [_resident(resident) for resident in residents], "pools": pools, "events": events}
+    return msgspec.json.encode(body)
 
 
 def render_show(model: ModelStatus) -> bytes:
@@ -112,6 +115,15 @@ def _resident(resident: ResidentStatus) -> dict[str, Any]:
         "state": resident.state,
         "leases": resident.leases,
         "load_seconds": round(resident.load_s, 3),
+        "bytes": resident.bytes,
+        "estimated_bytes": resident.estimated_bytes,
+        "last_used_at": resident.last_used_at,
+        "uses": resident.n_uses,
+        "pinned": resident.is_pinned,
+        "priority": resident.priority,
+        "queued_items": resident.queued_items,
+        "failure": resident.failure,
+        "retry_in_seconds": resident.retry_in_s,
     }
 
 

@@ -15,6 +15,8 @@ from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, GenerateBody, 
 # Clients gate features on it; the newest release whose embedding behaviour these routes follow.
 OLLAMA_VERSION = "0.13.5"
 
+_PS_EVENTS = 10
+
 _EMBED = msgspec.json.Decoder(EmbedBody)
 _EMBEDDINGS = msgspec.json.Decoder(EmbeddingsBody)
 _MODEL = msgspec.json.Decoder(ModelBody)
@@ -64,7 +66,9 @@ class OllamaRoutes:
 
     async def ps(self, request: Request) -> Response:
         """GET /api/ps."""
-        return Response(listing.render_ps(self._engine.residents()))
+        engine = self._engine
+        events = engine.events()[-_PS_EVENTS:]
+        return Response(listing.render_ps(engine.residents(), engine.pools(), events))
 
     async def show(self, request: Request) -> Response:
         """POST /api/show."""
