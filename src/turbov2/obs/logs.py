@@ -7,12 +7,66 @@ import datetime as dt
 import logging
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import TextIO
 
 import msgspec
 
 _FLUSH_S = 0.2
 _MAX_BUFFERED = 512
+_EXTRAS = ("event", "model")  # of `logger.info(..., extra={...})`; shown as fields of JSON lines
+
+Fields = Mapping[str, str | int | float]
+
+
+class HandledRequest:
+    """The request that log lines belong to. `fields` gives what its access line tells beside the usual."""
+
+    __slots__ = ("fields", "request_id")
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.fields: Callable[[], Fields] = dict
+
+    def end(self) -> None:
+        """Afterwards no line names it: tasks that it started, such as a batcher's loop, may outlive it."""
+        self.request_id = ""
+        self.fields = dict
+
+
+_HANDLED: ContextVar[HandledRequest | None] = ContextVar("handled_request", default=None)
+
+
+def begin_request(request_id: str) -> HandledRequest:
+    """From now on the lines logged by this task, and by what it starts, name the request until its `end`."""
+    request = HandledRequest(request_id)
+    _HANDLED.set(request)
+    return request
+
+
+def current_request() -> HandledRequest | None:
+    """Returns the request that is being handled, if any."""
+    return _HANDLED.get()
+
+
+def _name_request(record: logging.LogRecord) -> bool:
+    request = _HANDLED.get()
+    record.request_id = request.request_id if request is not None else ""
+    return True
+
+
+class ConsoleFormatter(logging.Formatter):
+    """One line for people; the request's id at its end."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Returns the line without its traceback."""
+        line = super().formatMessage(record)
+        request_id = getattr(record, "request_id", "")
+        return f"{line}  {request_id}" if request_id else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,18 +80,23 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        for name in ("request_id", *_EXTRAS):
+            if value := getattr(record, name, ""):
+                line[name] = str(value)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        # File names may hold surrogates, which JSON cannot.
+        sane = {name: value.encode("utf-8", "backslashreplace").decode() for name, value in line.items()}
+        return msgspec.json.encode(sane).decode()
 
 
 def configure_logs(level: str, log_format: str) -> None:
     """Afterwards all loggers write to stderr in this format."""
     handler = logging.StreamHandler(sys.stderr)
-    console = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else console)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
+    handler.addFilter(_name_request)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "httpx2", "filelock", "huggingface_hub"):
+    for noisy in ("httpx", "httpcore", "httpx2", "filelock", "huggingface_hub", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -51,9 +110,18 @@ class AccessLog:
         self._timer: asyncio.TimerHandle | None = None
 
     def write(
-        self, method: str, path: str, status: int, ms: float, n_bytes: int, request_id: str, key_id: str
+        self,
+        method: str,
+        path: str,
+        status: int,
+        ms: float,
+        n_bytes: int,
+        request_id: str,
+        key_id: str,
+        fields: Fields | None = None,
     ) -> None:
-        """Afterwards the request's line is written within a moment."""
+        """Afterwards the request's line is written within a moment. `fields` are added to it."""
+        more = fields or {}
         if self._is_json:
             line = msgspec.json.encode(
                 {
@@ -67,6 +135,7 @@ class AccessLog:
                     "bytes": n_bytes,
                     "request_id": request_id,
                     "key": key_id,
+                    **more,
                 }
             ).decode()
         else:
@@ -74,7 +143,7 @@ class AccessLog:
             line = (
                 f"{at} INFO    turbov2.access  {method} {path!r:.120} {status} {ms:.1f}ms {n_bytes}B "
                 f"{request_id} {key_id or '-'}"
-            )
+            ) + "".join(f" {name}={value}" for name, value in more.items())
         self._lines.append(line)
         if len(self._lines) >= _MAX_BUFFERED:
             self.flush()
