@@ -16,13 +16,12 @@ from bench import model, texts
 from bench.scenarios import body
 from bench.steps import Step
 from bench.texts import Batches
-from turbov2.backends.static.words import to_arrays
+from turbov2.backends.tokens import offsets_of, to_batch
 from turbov2.engine.vectors import finish
-from turbov2.types import EmbedBatch
 from turbov2.wire._vectors import base64_row, json_rows
 from turbov2.wire.ollama.schema import EmbedBody
 
-Arrays = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]  # ids, lengths, offsets
+Arrays = tuple[NDArray[np.int32], NDArray[np.int32]]  # ids, offsets
 Run = Callable[[Any], object]
 
 
@@ -45,11 +44,11 @@ class Forgetful:
 
     def run(self, batch: list[str]) -> object:
         """Returns the embedded batch."""
-        return self._backend.embed(EmbedBatch(batch))
+        return self._backend.embed(self._backend.tokenize(batch))
 
     def forget(self) -> None:
         """Afterwards no word is known."""
-        self._backend._words._known.clear()
+        self._backend.free_caches()
 
 
 def backends() -> tuple[Run, Forgetful, Run]:
@@ -73,8 +72,9 @@ def model2vec(dtype: str) -> Run:
 
 def id_arrays(known: Batches) -> list[Arrays]:
     """Returns the batches' token ids as the table wants them."""
-    words = model.static_backend()._words
-    return [to_arrays(words.encode(batch)) for batch in known]
+    backend = model.static_backend()
+    tokens = [backend.tokenize(batch) for batch in known]
+    return [(each.ids, offsets_of(each.lengths)) for each in tokens]
 
 
 def sums() -> dict[str, Run]:
@@ -85,16 +85,16 @@ def sums() -> dict[str, Run]:
     rows = table._rows
 
     def direct(arrays: Arrays) -> object:
-        ids, _, offsets = arrays
+        ids, offsets = arrays
         return table.sum_rows(ids, offsets, np.ones(len(ids), np.float32))
 
     def operator(arrays: Arrays) -> object:
-        ids, _, offsets = arrays
+        ids, offsets = arrays
         shape = (len(offsets) - 1, table.n_rows)
         return csr_array((np.ones(len(ids), np.float32), ids, offsets), shape=shape) @ rows
 
     def numpy(arrays: Arrays) -> object:
-        ids, _, offsets = arrays
+        ids, offsets = arrays
         return np.add.reduceat(rows[ids], offsets[:-1], axis=0)
 
     return {"csr_matvecs, direct": direct, "csr_array @ table": operator, "numpy take + add.reduceat": numpy}
@@ -105,21 +105,15 @@ def hops(known: Batches) -> dict[str, tuple[Run, list[Any]]]:
     backend = model.static_backend()
     bodies = [body("json", batch) for batch in known]
     encoded = [backend._words.encode(batch) for batch in known]
-    arrays = [to_arrays(ids) for ids in encoded]
-    means = [backend.embed(EmbedBatch(batch)).vectors for batch in known]
+    tokens = [to_batch(ids, None) for ids in encoded]
+    means = [backend.embed(each) for each in tokens]
     vectors = [finish(mean, None, True, model.MODEL) for mean in means]
-
-    def add_up(piece: Arrays) -> object:
-        ids, lengths, offsets = piece
-        summed = backend._sum(ids, offsets)
-        summed /= np.maximum(lengths, 1, dtype=np.float32)[:, None]
-        return summed
 
     return {
         "parse JSON": (msgspec.json.Decoder(EmbedBody).decode, bodies),
         "words to ids": (backend._words.encode, known),
-        "ids to arrays": (to_arrays, encoded),
-        "sum and mean": (add_up, arrays),
+        "ids to arrays": (lambda ids: to_batch(ids, None), encoded),
+        "sum and mean": (backend.embed, tokens),
         "normalise": (lambda mean: finish(mean, None, True, model.MODEL), means),
         "write JSON": (json_rows, vectors),
         "write base64": (lambda rows: [base64_row(row) for row in rows], vectors),

@@ -15,7 +15,6 @@ import orjson
 
 from bench import model
 from turbov2.engine.vectors import finish
-from turbov2.types import EmbedBatch
 from turbov2.wire.ollama.schema import EmbedBody
 
 _DECODE = msgspec.json.Decoder(EmbedBody).decode
@@ -32,7 +31,7 @@ def answer(request: bytes) -> bytes:
         _backend = model.static_backend()
     body = _DECODE(request)
     texts = [body.input] if isinstance(body.input, str) else body.input
-    vectors = finish(_backend.embed(EmbedBatch(texts or [])).vectors, None, True, model.MODEL)
+    vectors = finish(_backend.embed(_backend.tokenize(texts or [])), None, True, model.MODEL)
     return b'{"embeddings":%b}' % orjson.dumps(vectors, option=orjson.OPT_SERIALIZE_NUMPY)
 
 

@@ -18,7 +18,7 @@ from turbov2.backends.static import StaticBackend
 from turbov2.catalog import Catalog
 from turbov2.catalog.weights import WeightsStore
 from turbov2.engine.shelf import Shelf
-from turbov2.types import EmbedBatch, LoadSpec
+from turbov2.types import LoadSpec
 
 _OTHERS = """
 [models."fake-unbuilt"]
@@ -82,7 +82,7 @@ def tokenizer(load_spec: LoadSpec) -> Tokenizer:
 def raw_vectors(load_spec: LoadSpec) -> Embed:
     """Texts → `[n, 256]` float32, not normalised, without any server."""
     model = StaticBackend(load_spec)
-    return lambda texts: model.embed(EmbedBatch(texts)).vectors
+    return lambda texts: model.embed(model.tokenize(texts))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from turbov2.catalog.weights import WeightsStore
 from turbov2.engine.shelf import Shelf
 from turbov2.engine.vectors import finish
 from turbov2.errors import InvalidRequest, LoadFailed
-from turbov2.types import EmbedBatch, LoadSpec
+from turbov2.types import LoadSpec, TokenBatch
 
 Floats = NDArray[np.float32]
 N_TEXTS = 2_000
@@ -111,8 +111,13 @@ def reference(wordllama: LoadSpec, texts: list[str]) -> Floats:
     return model.encode(texts, max_length=None, use_multiprocessing=False).astype(np.float32)
 
 
+def run(backend: StaticBackend, inputs: Any) -> tuple[TokenBatch, Floats]:
+    tokens = backend.tokenize(inputs)
+    return tokens, backend.embed(tokens)
+
+
 def unit(backend: StaticBackend, texts: list[str]) -> Floats:
-    return finish(backend.embed(EmbedBatch(texts)).vectors, None, True, "m")
+    return finish(run(backend, texts)[1], None, True, "m")
 
 
 def assert_parity(got: Floats, wanted: Floats) -> None:
@@ -134,15 +139,26 @@ def test_a_batch_gives_the_bits_of_single_texts(
     wordllama: LoadSpec, texts: list[str], reference: Floats
 ) -> None:
     singly = StaticBackend(wordllama)
-    cold = [singly.embed(EmbedBatch([text])) for text in texts]
-    warm = [singly.embed(EmbedBatch([text])) for text in texts]
-    backwards = StaticBackend(wordllama).embed(EmbedBatch(texts[::-1]))
-    together = StaticBackend(wordllama).embed(EmbedBatch(texts))
-    for one in (cold, warm):
-        assert b"".join(output.vectors.tobytes() for output in one) == together.vectors.tobytes()
-        assert [int(output.n_tokens[0]) for output in one] == together.n_tokens.tolist()
-    assert backwards.vectors[::-1].tobytes() == together.vectors.tobytes()
-    assert_parity(finish(together.vectors, None, True, "m"), reference)
+    cold = [run(singly, [text]) for text in texts]
+    singly.free_caches()
+    forgotten = [run(singly, [text]) for text in texts]
+    warm = [run(singly, [text]) for text in texts]
+    _, backwards = run(StaticBackend(wordllama), texts[::-1])
+    tokens, together = run(StaticBackend(wordllama), texts)
+    for one in (cold, forgotten, warm):
+        assert b"".join(vectors.tobytes() for _, vectors in one) == together.tobytes()
+        assert [int(each.lengths[0]) for each, _ in one] == tokens.lengths.tolist()
+    assert backwards[::-1].tobytes() == together.tobytes()
+    assert_parity(finish(together, None, True, "m"), reference)
+
+
+def test_tokens_of_several_requests_may_share_a_forward(wordllama: LoadSpec, texts: list[str]) -> None:
+    backend = StaticBackend(wordllama)
+    (a, first), (b, second) = run(backend, texts[:50]), run(backend, texts[50:90])
+    mixed = TokenBatch(
+        *(np.concatenate([getattr(b, f), getattr(a, f)]) for f in TokenBatch.__struct_fields__)
+    )
+    assert backend.embed(mixed).tobytes() == second.tobytes() + first.tobytes()
 
 
 @pytest.mark.parametrize("max_words", [0, 1, 50, 65_536])
@@ -177,7 +193,7 @@ def test_the_cache_keeps_its_bound(
     monkeypatch.setattr(words, "MAX_WORDS", 50)
     backend = StaticBackend(wordllama)
     for text in texts[:400]:
-        backend.embed(EmbedBatch([text]))
+        backend.tokenize([text])
         assert len(backend._words._known) <= 50
     assert all(0 < len(word) <= words.MAX_WORD_CHARS for word in backend._words._known)
 
@@ -377,10 +393,25 @@ _LLAMA = llama_like()
 def test_token_ids_outside_the_vocabulary(tmp_path: Path, bad: int | str) -> None:
     n_tokens = _LLAMA.get_vocab_size()
     backend = StaticBackend(write_model(tmp_path / "m", _LLAMA, embeddings=random_table(n_tokens, "float32")))
-    assert backend.embed(EmbedBatch([[1, 2], [], [n_tokens - 1]])).n_tokens.tolist() == [2, 0, 1]
+    assert backend.tokenize([[1, 2], [], [n_tokens - 1]]).lengths.tolist() == [2, 0, 1]
     token_id = n_tokens if isinstance(bad, str) else bad
     with pytest.raises(InvalidRequest, match=f"input 1 has token id {token_id}, .* ends at {n_tokens - 1}"):
-        backend.embed(EmbedBatch([[1], [2, token_id]]))
+        backend.tokenize([[1], [2, token_id]])
+
+
+def test_long_inputs_are_cut_and_say_so(tmp_path: Path) -> None:
+    table = random_table(_LLAMA.get_vocab_size(), "float32")
+    whole = StaticBackend(write_model(tmp_path / "m", _LLAMA, embeddings=table))
+    cut = StaticBackend(spec_of(tmp_path / "m", max_tokens=3))
+    rows = [[5, 6, 7, 8, 9], [], [1, 2, 3], [4] * 4]
+    tokens, vectors = run(cut, rows)
+    assert tokens.lengths.tolist() == [3, 0, 3, 3]
+    assert tokens.full_lengths.tolist() == [5, 0, 3, 4]
+    assert tokens.ids.tolist() == [5, 6, 7, 1, 2, 3, 4, 4, 4]
+    assert vectors.tobytes() == run(whole, [row[:3] for row in rows])[1].tobytes()
+    text = cut.tokenize(["the theatre of the", "x"])
+    assert text.lengths.tolist() == [3, int(text.full_lengths[1])]
+    assert int(text.full_lengths[0]) == int(whole.tokenize(["the theatre of the"]).lengths[0]) > 3
 
 
 # --- files that are not what they should be
@@ -476,8 +507,7 @@ def test_any_bytes_load_or_fail_cleanly(good_folder: Path, tmp_path: Path, data:
         backend = load_with(folder, weights)
     except LoadFailed:
         return
-    output = backend.embed(EmbedBatch(["the theatre", "", "x"]))
-    assert output.vectors.shape[0] == 3
+    assert run(backend, ["the theatre", "", "x"])[1].shape[0] == 3
 
 
 _json = st.recursive(
@@ -539,9 +569,9 @@ def test_ids_with_gaps_do_not_lead_past_the_table(tmp_path: Path) -> None:
     with pytest.raises(LoadFailed, match="3 rows but the tokenizer 4"):
         StaticBackend(write_model(tmp_path / "short", tokenizer, embeddings=random_table(3, "float32")))
     backend = StaticBackend(write_model(tmp_path / "long", tokenizer, embeddings=random_table(4, "float32")))
-    output = backend.embed(EmbedBatch(["far a what"]))
-    assert output.n_tokens.tolist() == [2]
-    np.testing.assert_allclose(output.vectors[0], random_table(4, "float32")[[3, 1]].mean(axis=0), atol=1e-6)
+    tokens, vectors = run(backend, ["far a what"])
+    assert tokens.lengths.tolist() == [2]
+    np.testing.assert_allclose(vectors[0], random_table(4, "float32")[[3, 1]].mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "null", "[]", '{"model": {}}', '{"version": "1.0"}', "\xff"])

@@ -17,19 +17,23 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from turbov2.errors import InputTooLong, InvalidRequest, QueueFull
-from turbov2.runners import frames
-from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+from turbov2.runners import arrays, frames, messages
+from turbov2.types import Loaded, LoadSpec, TokenBatch
 
 SPEC = LoadSpec("m", "fake", {"a.bin": "/a"}, "r1", max_tokens=7, options={"delay_s": 0.5, "x": None})
 LOADED = Loaded(capabilities=("embed",), dtype="float32", dimensions=8)
-MESSAGES: list[frames.Message] = [
-    frames.Hello(1, 42),
-    frames.Load(1, SPEC),
-    frames.LoadedReply(1, LOADED),
-    frames.Cancel(5),
-    frames.Dropped(5),
-    frames.Failure(6, "queue_full", "full", None, 1.5),
-    frames.Stop(),
+MESSAGES: list[messages.Message] = [
+    messages.Hello(1, 42),
+    messages.Load(1, SPEC),
+    messages.LoadedReply(1, LOADED),
+    messages.FreeCaches(2),
+    messages.Done(2),
+    messages.Cancel(5),
+    messages.Dropped(5),
+    messages.Failure(6, "queue_full", "full", None, 1.5),
+    messages.Ping(),
+    messages.Pong(7),
+    messages.Stop(),
 ]
 
 
@@ -64,7 +68,7 @@ def read_blocking(data: bytes) -> frames.Frame:
                 sender.join()
 
 
-def through(message: frames.Message, *arrays: frames.Array) -> frames.Frame:
+def through(message: messages.Message, *arrays: frames.Array) -> frames.Frame:
     return read(b"".join(frames.encode(message, *arrays)))
 
 
@@ -75,20 +79,32 @@ def raw(header: Any, rest: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 @pytest.mark.parametrize("reading", [read, read_blocking])
-def test_message_round_trip(message: frames.Message, reading: Any) -> None:
+def test_message_round_trip(message: messages.Message, reading: Any) -> None:
     assert reading(b"".join(frames.encode(message))) == frames.Frame(message)
 
 
-@given(st.lists(st.text()), st.booleans())
-def test_texts_round_trip(texts: list[str], truncate: bool) -> None:
-    message, arrays = frames.pack_batch(3, EmbedBatch(texts, truncate))
-    assert frames.unpack_batch(through(message, *arrays)) == EmbedBatch(texts, truncate)
+@given(st.lists(st.text()) | st.lists(st.lists(st.integers(-(2**31), 2**31 - 1)), min_size=1))
+def test_inputs_round_trip(inputs: Any) -> None:
+    kind, buffers = arrays.pack_inputs(inputs)
+    assert kind == ("ids" if inputs and isinstance(inputs[0], list) else "texts")
+    assert arrays.unpack_inputs(through(messages.Tokenize(3, kind), *buffers), kind) == inputs
 
 
-@given(st.lists(st.lists(st.integers(-(2**31), 2**31 - 1)), min_size=1), st.booleans())
-def test_ids_round_trip(ids: list[list[int]], truncate: bool) -> None:
-    message, arrays = frames.pack_batch(3, EmbedBatch(ids, truncate))
-    assert frames.unpack_batch(through(message, *arrays)) == EmbedBatch(ids, truncate)
+def tokens_of(rows: list[list[int]], n_cut: int = 0) -> TokenBatch:
+    lengths = np.array([len(row) for row in rows], np.int32)
+    return TokenBatch(np.array(sum(rows, []), np.int32), lengths, lengths + np.int32(n_cut))
+
+
+@pytest.mark.parametrize("message", [messages.Embed(3, True), messages.TokensReply(3)])
+@given(st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5)), st.integers(0, 9))
+def test_tokens_round_trip(message: messages.Message, rows: list[list[int]], n_cut: int) -> None:
+    tokens = tokens_of(rows, n_cut)
+    frame = through(message, *arrays.pack_tokens(tokens))
+    assert frame.message == message
+    got = arrays.unpack_tokens(frame, n_rows=len(rows))
+    for name in TokenBatch.__struct_fields__:
+        assert getattr(got, name).dtype == np.int32
+        assert getattr(got, name).tolist() == getattr(tokens, name).tolist()
 
 
 @given(
@@ -98,46 +114,37 @@ def test_ids_round_trip(ids: list[list[int]], truncate: bool) -> None:
         elements=st.floats(width=32),
     )
 )
-def test_output_round_trip_is_bit_exact(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    n = len(vectors)
-    output = EmbedOutput(vectors, np.arange(n, dtype=np.int32), np.arange(n) % 2 == 0)
-    message, arrays = frames.pack_output(9, output)
-    got = frames.unpack_output(through(message, *arrays))
-    assert got.vectors.tobytes() == vectors.tobytes()
-    assert got.vectors.shape == vectors.shape
-    assert got.n_tokens.tolist() == output.n_tokens.tolist()
-    assert got.truncated.tolist() == output.truncated.tolist()
-    assert got.vectors.flags.writeable
+def test_vectors_round_trip_is_bit_exact(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    frame = through(messages.VectorsReply(9), *arrays.pack_vectors(vectors))
+    got = arrays.unpack_vectors(frame, n_rows=len(vectors))
+    assert got.tobytes() == vectors.tobytes()
+    assert got.shape == vectors.shape
+    assert got.flags.writeable
 
 
-def test_output_is_cast_and_made_contiguous() -> None:
-    vectors = np.arange(12, dtype=np.float64).reshape(3, 4).T
-    output: Any = EmbedOutput(vectors, [1, 2, 3, 4], [True, False, True, False])  # type: ignore[arg-type]
-    got = frames.unpack_output(through(*_flat(frames.pack_output(1, output))))
-    np.testing.assert_array_equal(got.vectors, vectors)
-    assert got.vectors.dtype == np.float32
-
-
-def _flat(packed: tuple[frames.Message, tuple[frames.Array, ...]]) -> Any:
-    return packed[0], *packed[1]
+def test_vectors_are_cast_and_made_contiguous() -> None:
+    vectors: Any = np.arange(12, dtype=np.float64).reshape(3, 4).T
+    got = arrays.unpack_vectors(through(messages.VectorsReply(1), *arrays.pack_vectors(vectors)))
+    np.testing.assert_array_equal(got, vectors)
+    assert got.dtype == np.float32
 
 
 def test_blocking_and_stream_ends_agree_on_large_buffers() -> None:
     vectors = np.random.default_rng(0).random((300, 1024), dtype=np.float32)
-    data = b"".join(frames.encode(frames.EmbedReply(1), vectors))
+    data = b"".join(frames.encode(messages.VectorsReply(1), vectors))
     assert read(data).buffers[0].tobytes() == vectors.tobytes()
     assert read_blocking(data).buffers[0].tobytes() == vectors.tobytes()
 
 
 @pytest.mark.parametrize("error", [InputTooLong("long", param="input"), QueueFull("q", retry_after_s=2.5)])
 def test_errors_keep_class_and_fields(error: Any) -> None:
-    got = frames.error_of(through(frames.failure(4, error)).message)  # type: ignore[arg-type]
+    got = messages.error_of(through(messages.failure(4, error)).message)  # type: ignore[arg-type]
     assert type(got) is type(error)
     assert got.to_fields() == error.to_fields()
 
 
 def test_endless_error_text_is_cut() -> None:
-    assert len(frames.failure(1, InvalidRequest("x" * 10**7)).message) == frames.MAX_MESSAGE_CHARS
+    assert len(messages.failure(1, InvalidRequest("x" * 10**7)).message) == messages.MAX_MESSAGE_CHARS
 
 
 MALFORMED = {
@@ -150,16 +157,16 @@ MALFORMED = {
     "unknown field": raw([{"type": "Stop", "now": True}, []]),
     "missing field": raw([{"type": "Cancel"}, []]),
     "negative op": raw([{"type": "Cancel", "op_id": -1}, []]),
-    "object dtype": raw([{"type": "EmbedReply", "op_id": 1}, [["object", [1]]]]),
-    "negative shape": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", [-1, 8]]]]),
-    "three axes": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", [1, 1, 1]]]]),
-    "no axes": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", []]]]),
-    "buffer too large": raw([{"type": "EmbedReply", "op_id": 1}, [["float32", [2**40, 2**40]]]]),
+    "object dtype": raw([{"type": "VectorsReply", "op_id": 1}, [["object", [1]]]]),
+    "negative shape": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", [-1, 8]]]]),
+    "three axes": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", [1, 1, 1]]]]),
+    "no axes": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", []]]]),
+    "buffer too large": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", [2**40, 2**40]]]]),
     "buffers too large together": raw(
-        [{"type": "EmbedReply", "op_id": 1}, [["uint8", [frames.MAX_BUFFER_BYTES]], ["uint8", [1]]]]
+        [{"type": "VectorsReply", "op_id": 1}, [["uint8", [frames.MAX_BUFFER_BYTES]], ["uint8", [1]]]]
     ),
     "too many buffers": raw(
-        [{"type": "EmbedReply", "op_id": 1}, [["uint8", [0]]] * (frames.MAX_BUFFERS + 1)]
+        [{"type": "VectorsReply", "op_id": 1}, [["uint8", [0]]] * (frames.MAX_BUFFERS + 1)]
     ),
 }
 
@@ -180,25 +187,24 @@ def test_any_header_decodes_or_is_a_frame_error(header: bytes) -> None:
 @pytest.mark.parametrize("reading", [read, read_blocking])
 @pytest.mark.parametrize("n", [0, 3, 8, 20, -1])
 def test_a_cut_stream_is_an_eof(reading: Any, n: int) -> None:
-    data = b"".join(frames.encode(frames.EmbedReply(1), np.zeros((2, 3), np.float32)))
+    data = b"".join(frames.encode(messages.VectorsReply(1), np.zeros((2, 3), np.float32)))
     with pytest.raises(EOFError):
         reading(data[:n])
 
 
 def test_too_much_is_refused_before_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(frames.FrameError, match="9 buffers"):
-        frames.encode(frames.EmbedReply(1), *[np.zeros(1, np.float32)] * 9)
+        frames.encode(messages.VectorsReply(1), *[np.zeros(1, np.float32)] * 9)
     with pytest.raises(frames.FrameError, match="float64"):
-        frames.encode(frames.EmbedReply(1), np.zeros(1, np.float64))
+        frames.encode(messages.VectorsReply(1), np.zeros(1, np.float64))
     with pytest.raises(frames.FrameError, match="header"):
-        frames.encode(frames.Load(1, msgspec.structs.replace(SPEC, revision="x" * (1 << 20))))
+        frames.encode(messages.Load(1, msgspec.structs.replace(SPEC, revision="x" * (1 << 20))))
     monkeypatch.setattr(frames, "MAX_BUFFER_BYTES", 15)
     with pytest.raises(frames.FrameError, match="16 bytes"):
-        frames.encode(frames.EmbedReply(1), np.zeros(4, np.float32))
+        frames.encode(messages.VectorsReply(1), np.zeros(4, np.float32))
 
 
-INT, FLOAT = np.zeros(2, np.int32), np.zeros((2, 3), np.float32)
-BOOL, BYTES = np.zeros(2, np.bool_), np.zeros(2, np.uint8)
+INT, FLOAT, BYTES = np.zeros(2, np.int32), np.zeros((2, 3), np.float32), np.zeros(2, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -214,25 +220,53 @@ BOOL, BYTES = np.zeros(2, np.bool_), np.zeros(2, np.uint8)
         ("ids", (INT, np.array([3, -1], np.int32))),
     ],
 )
-def test_batches_with_the_wrong_buffers_are_refused(kind: Any, buffers: Any) -> None:
+def test_inputs_with_the_wrong_buffers_are_refused(kind: Any, buffers: Any) -> None:
     with pytest.raises(frames.FrameError):
-        frames.unpack_batch(frames.Frame(frames.Embed(1, kind, True), buffers))
+        arrays.unpack_inputs(frames.Frame(messages.Tokenize(1, kind), buffers), kind)
+
+
+def ints(*values: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+    return np.array(values, np.int32)
 
 
 @pytest.mark.parametrize(
-    "buffers", [(), (FLOAT, INT), (FLOAT, BOOL, INT), (FLOAT, INT[:1], BOOL), (FLOAT[0], INT, BOOL)]
+    "buffers",
+    [
+        (),
+        (INT, INT),
+        (INT, INT, FLOAT),
+        (ints(1, 2), ints(3), ints(3)),
+        (ints(1, 2), ints(3, -1), ints(3, 3)),
+        (ints(1, 2), ints(2), ints(1)),
+        (ints(1, 2), ints(2), ints(2, 2)),
+        (ints(1, 2), ints(1, 1), ints(1, 1)),
+    ],
+    ids=["none", "two", "a matrix", "too few", "negative", "longer than full", "ragged", "two rows, not one"],
 )
-def test_outputs_with_the_wrong_buffers_are_refused(buffers: Any) -> None:
+def test_tokens_with_the_wrong_buffers_are_refused(buffers: Any) -> None:
     with pytest.raises(frames.FrameError):
-        frames.unpack_output(frames.Frame(frames.EmbedReply(1), buffers))
+        arrays.unpack_tokens(frames.Frame(messages.TokensReply(1), buffers), n_rows=1)
+
+
+@pytest.mark.parametrize("buffers", [(), (INT,), (FLOAT[0],), (FLOAT, INT), (FLOAT,)])
+def test_vectors_with_the_wrong_buffers_are_refused(buffers: Any) -> None:
+    with pytest.raises(frames.FrameError):
+        arrays.unpack_vectors(frames.Frame(messages.VectorsReply(1), buffers), n_rows=1)
+
+
+def test_one_reply_is_not_taken_for_another() -> None:
+    with pytest.raises(frames.FrameError, match="VectorsReply"):
+        arrays.unpack_tokens(frames.Frame(messages.VectorsReply(1), (INT, INT, INT)))
+    with pytest.raises(frames.FrameError, match="TokensReply"):
+        arrays.unpack_vectors(frames.Frame(messages.TokensReply(1), (FLOAT,)))
 
 
 @pytest.mark.parametrize("token_id", [2**31, -(2**31) - 1, 2**70])
 def test_ids_that_fit_no_vocabulary_are_the_callers_mistake(token_id: int) -> None:
     with pytest.raises(InvalidRequest, match=str(token_id)):
-        frames.pack_batch(1, EmbedBatch([[1], [2, token_id]]))
+        arrays.pack_inputs([[1], [2, token_id]])
 
 
 def test_lone_surrogates_are_the_callers_mistake() -> None:
     with pytest.raises(InvalidRequest, match="surrogate"):
-        frames.pack_batch(1, EmbedBatch(["fine", "\ud800"]))
+        arrays.pack_inputs(["fine", "\ud800"])

@@ -1,53 +1,82 @@
 """A model that is none: exact vectors, chosen delays and chosen failures, for API tests and fault injection.
 
-The vector of an input depends on that input alone, so equal inputs get equal vectors whatever the batch.
+A word or a token id is a token. The vector of an input depends on its ids alone, so equal inputs get equal
+vectors whatever the batch. The ids say where they come from:
+
+    0 to 31,999         token ids that a caller may send
+    32,000 + k          stands for the first word of a text that holds the trigger TRIGGERS[k]
+    65,536 to 2^31 - 1  words of texts, by their checksum
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import threading
 import time
+import zlib
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from turbov2.errors import InferenceFailed, InputTooLong, InvalidRequest, LoadFailed
-from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+from turbov2.backends.havoc import HAVOC
+from turbov2.backends.tokens import Ids, check_ids, is_text, offsets_of, to_batch
+from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
+from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
 
 N_VOCABULARY = 32_000
+_FIRST_WORD_ID = 1 << 16
+_N_WORD_IDS = (1 << 31) - _FIRST_WORD_ID
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_Bytes = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class FakeOptions(msgspec.Struct, frozen=True):
-    """What `LoadSpec.options` may hold. An input that contains one of the `_on` texts triggers it."""
+    """What `LoadSpec.options` may hold.
+
+    A text that contains one of the `_on` texts triggers it, in every forward that the text is part of; the
+    first in this order if it contains several. Those marked "process" harm the process they run in.
+    """
 
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 8
+    is_padded: bool = False  # cost of a batch: longest input times inputs, else the sum of lengths
     delay_s: _Seconds = 0.0  # per forward
+    delay_s_per_token: _Seconds = 0.0  # per forward, for each token of its cost
     load_delay_s: _Seconds = 0.0
-    fail_on: str | None = None  # InferenceFailed
-    crash_on: str | None = None  # SIGKILL to its own process: only for a process runner
-    hang_on: str | None = None  # waits for ever
-    nan_on: str | None = None  # that input's row is NaN
     load_fails: bool = False
-    host_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0  # allocated and touched while loaded
+    host_bytes: _Bytes = 0  # allocated and touched while loaded
+    leak_bytes: _Bytes = 0  # allocated and touched by each forward, and kept
+    oom_above_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None  # OutOfMemory if the cost is larger
+    nan_heals: bool = False  # a precise forward gives numbers where others give NaN
+    oom_on: str | None = None  # OutOfMemory, however small the batch
+    fail_on: str | None = None  # InferenceFailed
+    nan_on: str | None = None  # that input's row is NaN
+    hang_on: str | None = None  # waits for ever
+    crash_on: str | None = None  # process: SIGKILL to itself
+    segfault_on: str | None = None  # process: reads address 0
+    stop_on: str | None = None  # process: SIGSTOP to itself
+    exit_on: str | None = None  # process: ends with exit code 3
+    garbage_on: str | None = None  # process: writes no frame to every open socket, then computes
+    spawn_on: str | None = None  # process: leaves one behind that holds every open socket, then computes
+
+
+TRIGGERS = tuple(name for name in FakeOptions.__struct_fields__ if name.endswith("_on"))
+_NAN_ID = N_VOCABULARY + TRIGGERS.index("nan_on")
 
 
 class FakeBackend:
-    """Implements Embedder. Thread-safe: nothing changes between `__init__` and `close`."""
+    """Implements Embedder. Thread-safe: only the leak grows between `__init__` and `close`."""
 
     def __init__(self, spec: LoadSpec) -> None:
         self._options = options = parse_options(spec)
         time.sleep(options.load_delay_s)
         if options.load_fails:
             raise LoadFailed(f"model '{spec.model}' was told not to load")
-        self._weights = np.ones(options.host_bytes, dtype=np.uint8)
+        self._kept = [np.ones(options.host_bytes, dtype=np.uint8)]
         self.loaded = Loaded(
             capabilities=("embed",),
             dtype="float32",
@@ -55,80 +84,64 @@ class FakeBackend:
             max_tokens=spec.max_tokens,
             pooling="mean",
             n_vocabulary=N_VOCABULARY,
+            is_padded=options.is_padded,
         )
 
-    def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns `[n, dimensions]` float32 in [-1, 1), in input order; a word or a token id is a token.
+    def tokenize(self, inputs: Inputs) -> TokenBatch:
+        """Returns one token per word or id."""
+        return to_batch(_rows(inputs, self._options), self.loaded.max_tokens)
 
-        Raises: InputTooLong, InvalidRequest as every Embedder; InferenceFailed when told to.
-        """
-        if not batch.inputs or isinstance(batch.inputs[0], str):
-            texts = cast(Sequence[str], batch.inputs)
-            used = [self._cut_text(i, text, truncate=batch.truncate) for i, text in enumerate(texts)]
-        else:
-            texts = []
-            ids = cast(Sequence[Sequence[int]], batch.inputs)
-            used = [self._cut_ids(i, each, truncate=batch.truncate) for i, each in enumerate(ids)]
-        if self._options.delay_s:  # sleep(0) costs tens of microseconds
-            time.sleep(self._options.delay_s)
-        self._misbehave(texts)
-        vectors = np.empty((len(used), self._options.dimensions), dtype=np.float32)
-        for i, (seed, _, _) in enumerate(used):
-            vectors[i] = self._vector(seed)
-        nan_on = self._options.nan_on
-        vectors[[i for i, text in enumerate(texts) if nan_on is not None and nan_on in text]] = np.nan
-        return EmbedOutput(
-            vectors=vectors,
-            n_tokens=np.array([n for _, n, _ in used], dtype=np.int32),
-            truncated=np.array([cut for _, _, cut in used], dtype=np.bool_),
-        )
+    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+        """Returns `[n, dimensions]` float32 in [-1, 1). Raises: OutOfMemory, InferenceFailed when told to."""
+        cost = self._cost(tokens)
+        self._spend(cost)
+        self._misbehave(tokens, cost)
+        vectors = _vectors(tokens, self._options.dimensions)
+        if not (is_precise and self._options.nan_heals):
+            vectors[[_NAN_ID in row for row in _ids_of(tokens)]] = np.nan
+        return vectors
+
+    def free_caches(self) -> None:
+        """Nothing is kept for reuse; a leak stays, as leaks do."""
 
     def close(self) -> None:
-        """Afterwards `host_bytes` are free again."""
-        self._weights = np.empty(0, dtype=np.uint8)
+        """Afterwards `host_bytes` and what leaked are free again."""
+        self._kept.clear()
 
-    def _cut_text(self, index: int, text: str, *, truncate: bool) -> tuple[bytes, int, bool]:
-        words = text.split()
-        n = self._n_used(index, len(words), truncate=truncate)
-        if n < len(words):
-            text = " ".join(words[:n])
-        return b"text:" + text.encode(errors="surrogatepass"), n, n < len(words)
+    def _cost(self, tokens: TokenBatch) -> int:
+        if self._options.is_padded:
+            return int(tokens.lengths.max(initial=0)) * len(tokens.lengths)
+        return len(tokens.ids)
 
-    def _cut_ids(self, index: int, ids: Sequence[int], *, truncate: bool) -> tuple[bytes, int, bool]:
-        for token_id in ids:
-            if not 0 <= token_id < N_VOCABULARY:
-                raise InvalidRequest(
-                    f"token id {token_id} of input {index} is outside the vocabulary: ids go from 0 to "
-                    f"{N_VOCABULARY - 1}"
-                )
-        n = self._n_used(index, len(ids), truncate=truncate)
-        return b"ids:" + np.array(ids[:n], dtype=np.int32).tobytes(), n, n < len(ids)
-
-    def _n_used(self, index: int, n_tokens: int, *, truncate: bool) -> int:
-        """Returns how many of an input's tokens the model reads. Raises: InputTooLong."""
-        limit = self.loaded.max_tokens
-        if limit is None or n_tokens <= limit:
-            return n_tokens
-        if truncate:
-            return limit
-        raise InputTooLong(
-            f"the input length exceeds the context length: input {index} has {n_tokens} tokens, the model "
-            f"reads {limit}; shorten it or allow truncation"
-        )
-
-    def _vector(self, seed: bytes) -> NDArray[np.float64]:
-        """Returns values of 23 random bits each, which float32 holds exactly."""
-        digest = hashlib.shake_256(seed).digest(4 * self._options.dimensions)
-        return (np.frombuffer(digest, dtype="<u4") >> np.uint32(9)) / 2.0**22 - 1.0
-
-    def _misbehave(self, texts: Sequence[str]) -> None:
+    def _spend(self, cost: int) -> None:
         options = self._options
-        if _any_holds(texts, options.crash_on):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if _any_holds(texts, options.hang_on):
-            threading.Event().wait()
-        if _any_holds(texts, options.fail_on):
+        if (
+            delay_s := options.delay_s + options.delay_s_per_token * cost
+        ):  # sleep(0) costs tens of microseconds
+            time.sleep(delay_s)
+        if options.leak_bytes:
+            self._kept.append(np.ones(options.leak_bytes, dtype=np.uint8))
+
+    def _misbehave(self, tokens: TokenBatch, cost: int) -> None:
+        limit = self._options.oom_above_tokens
+        if limit is not None and cost > limit:
+            raise OutOfMemory(f"a batch of {cost} tokens is too large for a fake model of {limit}")
+        marks = tokens.ids[(tokens.ids >= N_VOCABULARY) & (tokens.ids < _FIRST_WORD_ID)] - N_VOCABULARY
+        for trigger in sorted({TRIGGERS[mark] for mark in marks}, key=TRIGGERS.index):
+            self._pull(trigger)
+
+    def _pull(self, trigger: str) -> None:
+        if trigger == "oom_on":
+            raise OutOfMemory("an input holds what the fake model was told to run out of memory on")
+        if trigger == "fail_on":
             raise InferenceFailed("an input holds what the fake model was told to fail on")
+        if trigger in HAVOC:
+            HAVOC[trigger]()
+
+
+def vectors_of(inputs: Inputs, *, dimensions: int = 8, max_tokens: int | None = None) -> FloatMatrix:
+    """Returns `[n, dimensions]` float32: what a fake model answers for inputs that trigger nothing."""
+    return _vectors(to_batch(_rows(inputs, FakeOptions()), max_tokens), dimensions)
 
 
 def parse_options(spec: LoadSpec) -> FakeOptions:
@@ -145,5 +158,33 @@ def parse_options(spec: LoadSpec) -> FakeOptions:
     return msgspec.convert(spec.options, FakeOptions)
 
 
-def _any_holds(texts: Sequence[str], needle: str | None) -> bool:
-    return needle is not None and any(needle in text for text in texts)
+def _rows(inputs: Inputs, options: FakeOptions) -> list[Ids]:
+    if is_text(inputs):
+        return [_row(text, options) for text in inputs]
+    ids = cast(Sequence[Sequence[int]], inputs)
+    check_ids(ids, N_VOCABULARY)
+    return [np.array(each, np.int32).tobytes() for each in ids]
+
+
+def _row(text: str, options: FakeOptions) -> Ids:
+    words = (word.encode(errors="surrogatepass") for word in text.split())
+    ids = [_FIRST_WORD_ID + zlib.crc32(word) % _N_WORD_IDS for word in words]
+    for mark, trigger in enumerate(TRIGGERS, N_VOCABULARY):
+        needle = getattr(options, trigger)
+        if needle is not None and needle in text:
+            ids[:1] = [mark]
+            break
+    return np.array(ids, np.int32).tobytes()
+
+
+def _ids_of(tokens: TokenBatch) -> list[FloatMatrix]:
+    return np.split(tokens.ids, offsets_of(tokens.lengths)[1:-1]) if len(tokens.lengths) else []
+
+
+def _vectors(tokens: TokenBatch, dimensions: int) -> FloatMatrix:
+    """Returns values of 23 random bits each, which float32 holds exactly."""
+    vectors = np.empty((len(tokens.lengths), dimensions), dtype=np.float32)
+    for row, ids in enumerate(_ids_of(tokens)):
+        digest = hashlib.shake_256(ids.tobytes()).digest(4 * dimensions)
+        vectors[row] = (np.frombuffer(digest, dtype="<u4") >> np.uint32(9)) / 2.0**22 - 1.0
+    return vectors

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
 
 
 class Backend(Protocol):
@@ -12,19 +15,29 @@ class Backend(Protocol):
 
     loaded: Loaded
 
+    def free_caches(self) -> None:
+        """Afterwards memory that was kept only to be used again is free; results stay the same."""
+
     def close(self) -> None:
         """Afterwards the weights are released; no other method may be called."""
 
 
 @runtime_checkable
 class Embedder(Backend, Protocol):
-    """A backend that embeds. Thread-safe: a runner may call it from several threads."""
+    """A backend that embeds, in two steps. Thread-safe: a runner calls both from several threads at once."""
 
-    def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns raw pooled vectors in input order.
+    def tokenize(self, inputs: Inputs) -> TokenBatch:
+        """Returns the inputs as the model reads them, cut to `loaded.max_tokens`.
 
-        Raises: InputTooLong when an input passes the model's limit and `batch.truncate` is false;
-        InvalidRequest when a token id lies outside the vocabulary.
+        Token ids are taken as they are, with the special tokens of the model's template put around them.
+        Raises: InvalidRequest when a token id lies outside the vocabulary.
+        """
+
+    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+        """Returns `[n, d]` float32: raw pooled vectors, in order, of rows that `tokenize` gave.
+
+        Rows of several `tokenize` calls may be mixed.
+        is_precise: compute in float32 throughout, for rows that were not finite otherwise.
         """
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from typing import cast
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from turbov2.backends.protocol import Backend, Embedder
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InferenceFailed, LoadFailed, NotCapable, OutOfMemory, TurboError
-from turbov2.types import EmbedBatch, EmbedOutput, LoadSpec
+from turbov2.types import Inputs, LoadSpec, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
 
 logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def load_backend(spec: LoadSpec) -> Backend:
@@ -29,12 +37,49 @@ def load_backend(spec: LoadSpec) -> Backend:
         raise LoadFailed(f"model '{spec.model}' could not be loaded; the server's log says why") from error
 
 
-def run_embed(model: str, backend: Backend, batch: EmbedBatch) -> EmbedOutput:
-    """Returns what the backend computes. Raises: TurboError only, as `load_backend`."""
+def run_tokenize(model: str, backend: Backend, inputs: Inputs) -> TokenBatch:
+    """Returns the backend's tokens. Raises: TurboError only, as `load_backend`."""
+    return _run(model, _embedder(model, backend).tokenize, inputs)
+
+
+def run_embed(model: str, backend: Backend, tokens: TokenBatch, is_precise: bool) -> FloatMatrix:
+    """Returns the backend's vectors. Raises: TurboError only, as `load_backend`."""
+    return _run(model, _embedder(model, backend).embed, tokens, is_precise=is_precise)
+
+
+def run_free_caches(model: str, backend: Backend) -> None:
+    """Afterwards the system has what the backend kept for reuse. Raises: TurboError only."""
+    _run(model, backend.free_caches)
+    return_freed_memory()
+
+
+def run_close(model: str, backend: Backend) -> None:
+    """Afterwards the system has what the weights took. Raises: TurboError only."""
+    _run(model, backend.close)
+    return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Afterwards the system has the memory that was freed but that glibc keeps for later allocations.
+
+    Without this a process stays as large as its largest moment; see malloc_trim(3). Other C libraries
+    have no such call and need none.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _embedder(model: str, backend: Backend) -> Embedder:
     if "embed" not in backend.loaded.capabilities:
         raise NotCapable(f"model '{model}' does not embed")
+    return cast(Embedder, backend)
+
+
+def _run(model: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
-        return cast(Embedder, backend).embed(batch)
+        return work(*args, **kwargs)
     except TurboError:
         raise
     except MemoryError as error:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from turbov2.runners.calls import run_embed, run_tokenize
 from turbov2.runners.thread import ThreadRunner
-from turbov2.types import EmbedBatch, EmbedOutput
+from turbov2.types import Inputs, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
 
 # A static model takes 0.1 ms for 4,000 characters of known words, 0.8 ms for unknown ones (bench/kernel.py).
 # Beyond that a thread costs nothing that shows, keeps other requests quick and uses another core.
@@ -11,10 +17,15 @@ INLINE_CHARS = 4_000
 
 
 class InlineRunner(ThreadRunner):
-    """Runs small batches at once, in the caller's own step of the loop; larger ones in threads."""
+    """Runs small requests at once, in the caller's own step of the loop; larger ones in threads."""
 
-    async def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns the backend's output without suspending when the batch is small."""
-        if batch.n_chars() <= INLINE_CHARS:
-            return self._embed_now(batch)
-        return await super().embed(batch)
+    def embed_now(self, inputs: Inputs) -> tuple[TokenBatch, FloatMatrix] | None:
+        """Returns both steps' results if the inputs are small, else None: they belong in threads.
+
+        Raises: as `tokenize` and `embed`.
+        """
+        if sum(map(len, inputs)) > INLINE_CHARS:
+            return None
+        backend = self._require_backend()
+        tokens = run_tokenize(self._model, backend, inputs)
+        return tokens, run_embed(self._model, backend, tokens, False)

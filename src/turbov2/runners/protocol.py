@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
 
 
 class Runner(Protocol):
-    """Holds one loaded model. `start` once, then `embed` any number of times, then `stop`."""
+    """Holds one loaded model. `start` once, then the calls any number of times, then `stop`.
+
+    Every call raises what the backend raises, or RunnerCrashed when the runner ended meanwhile.
+    """
 
     @property
     def is_alive(self) -> bool:
@@ -24,11 +30,17 @@ class Runner(Protocol):
         Raises: LoadFailed, ModelUnavailable, RunnerCrashed, OutOfMemory.
         """
 
-    async def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns the backend's output. Cancelling the caller abandons the work at the next boundary.
+    async def tokenize(self, inputs: Inputs) -> TokenBatch:
+        """Returns the inputs as the model reads them, always cut to its limit; does not wait for forwards."""
 
-        Raises: what the backend raises, or RunnerCrashed when the runner died meanwhile.
+    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+        """Returns `[n, d]` float32, raw and pooled; `is_precise`: in float32 throughout.
+
+        Cancelling the caller abandons the work at the next boundary.
         """
+
+    async def free_caches(self) -> None:
+        """Afterwards the system has the memory that the backend kept for reuse."""
 
     async def stop(self, grace_s: float) -> None:
         """Afterwards the weights are gone; work still running after `grace_s` is cut. Never raises."""

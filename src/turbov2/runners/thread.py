@@ -5,19 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from turbov2.backends.protocol import Backend
-from turbov2.runners.calls import load_backend, run_embed
-from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+from turbov2.errors import RunnerCrashed, TurboError
+from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_tokenize
+from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_CLOSE_S = 1.0  # to close in, once nothing runs
 
 
 class ThreadRunner:
-    """Runs a backend that releases the interpreter lock, at most `n_threads` calls at a time."""
+    """Runs a backend that releases the interpreter lock, at most `n_threads` forwards at a time.
+
+    Tokenizing has a thread of its own, so that the next batch is prepared while one is computed.
+    """
 
     def __init__(self, n_threads: int = 1) -> None:
-        self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="turbov2-model")
+        self._compute = ThreadPoolExecutor(n_threads, thread_name_prefix="turbov2-model")
+        self._tokens = ThreadPoolExecutor(1, thread_name_prefix="turbov2-tokens")
         self._model = ""
         self._backend: Backend | None = None
 
@@ -34,21 +47,54 @@ class ThreadRunner:
     async def start(self, spec: LoadSpec) -> Loaded:
         """Returns what was loaded; loading happens in a thread."""
         self._model = spec.model
-        self._backend = await asyncio.get_running_loop().run_in_executor(self._threads, load_backend, spec)
+        self._backend = await asyncio.get_running_loop().run_in_executor(self._compute, load_backend, spec)
         return self._backend.loaded
 
-    async def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns the backend's output, computed in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._embed_now, batch)
+    async def tokenize(self, inputs: Inputs) -> TokenBatch:
+        """Returns the backend's tokens, computed in a thread."""
+        return await self._call(self._tokens, run_tokenize, inputs)
+
+    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+        """Returns the backend's vectors, computed in a thread. Cancelling drops a call that still waits."""
+        return await self._call(self._compute, run_embed, tokens, is_precise)
+
+    async def free_caches(self) -> None:
+        """Afterwards the system has the memory that the backend kept for reuse."""
+        await self._call(self._compute, run_free_caches)
 
     async def stop(self, grace_s: float) -> None:
-        """Afterwards the backend is closed, or a call that outlived `grace_s` keeps it until it returns."""
+        """Afterwards the weights are gone, or a call that outlived `grace_s` keeps them until it returns."""
         backend, self._backend = self._backend, None
-        waiting = asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waiting, grace_s)
-            if backend is not None:
-                backend.close()
+        closing = asyncio.get_running_loop().run_in_executor(None, self._close, backend)
+        await asyncio.wait({closing}, timeout=max(grace_s, 0) + _CLOSE_S)
 
-    def _embed_now(self, batch: EmbedBatch) -> EmbedOutput:
-        return run_embed(self._model, cast(Backend, self._backend), batch)
+    def _close(self, backend: Backend | None) -> None:
+        for threads in (self._tokens, self._compute):
+            threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._tokens, self._compute):
+            threads.shutdown()
+        if backend is not None:
+            with contextlib.suppress(TurboError):  # it is in the log
+                run_close(self._model, backend)
+
+    def _require_backend(self) -> Backend:
+        if self._backend is None:
+            raise RunnerCrashed(f"model '{self._model}' was stopped; the next request starts it again")
+        return self._backend
+
+    async def _call(
+        self,
+        threads: ThreadPoolExecutor,
+        work: Callable[Concatenate[str, Backend, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        backend = self._require_backend()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(threads, lambda: work(self._model, backend, *args, **kwargs))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # `stop` dropped the call, nobody left
+                self._require_backend()
+            raise

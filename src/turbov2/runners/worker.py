@@ -1,14 +1,16 @@
 """The child of a process runner: `python -m turbov2.runners.worker --requests FD ...`.
 
-Two threads. The reader takes frames off the requests socket, so that a Cancel reaches an op that still
-waits and the end of the stream is seen at once. The main thread loads and computes, one op after the
-other, and is the only one that writes answers. The child never outlives its parent: it asks the kernel
-for SIGKILL on the parent's death, and ends when the requests do.
+Three threads. The reader takes frames off the requests socket, so that a Cancel reaches an op that still
+waits, a Ping is answered whatever is computed, and the end of the stream is seen at once. The main thread
+loads and computes, one op after the other; the tokenizing thread prepares the next ones meanwhile. The
+child never outlives its parent: it asks the kernel for SIGKILL on the parent's death, and ends when the
+requests do.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -18,43 +20,42 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 from turbov2.backends.protocol import Backend
 from turbov2.errors import TurboError
-from turbov2.runners import frames
-from turbov2.runners.calls import load_backend, run_embed
-from turbov2.types import EmbedBatch, LoadSpec
+from turbov2.runners import arrays, frames
+from turbov2.runners import messages as say
+from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_tokenize
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_OOM_SCORE = 500  # half of all there is, on top of the server's own: proc_pid_oom_score_adj(5)
+_MAX_OOM_SCORE = 1000
 
 
 class Inbox:
-    """Frames in order of arrival, between the reader and the compute thread.
-
-    A queued Embed whose Cancel arrives turns into that Cancel in place: its payload is freed at once, and
-    the compute thread answers `Dropped` when its turn comes. Unbounded: the parent's batcher admits.
-    """
+    """Frames in order of arrival, between the reader and one thread. Unbounded: the parent's queue admits."""
 
     def __init__(self) -> None:
         self._frames: deque[frames.Frame] = deque()
         self._arrived = threading.Condition()
 
     def put(self, frame: frames.Frame) -> None:
-        """Queues the frame; a Cancel takes the place of the Embed it cancels, or vanishes."""
+        """Queues the frame."""
         with self._arrived:
-            if isinstance(frame.message, frames.Cancel):
-                self._cancel(frame.message)
-            else:
-                self._frames.append(frame)
-                self._arrived.notify()
+            self._frames.append(frame)
+            self._arrived.notify()
 
-    def _cancel(self, message: frames.Cancel) -> None:
-        for index, queued in enumerate(self._frames):
-            if isinstance(queued.message, frames.Embed) and queued.message.op_id == message.op_id:
-                self._frames[index] = frames.Frame(message)
-                return
-        # Not here: it runs or has been answered, and its answer is the one the parent gets.
+    def drop(self, op_id: int) -> bool:
+        """Returns whether the op still waited here; afterwards it does not."""
+        with self._arrived:
+            for index, queued in enumerate(self._frames):
+                if getattr(queued.message, "op_id", None) == op_id:
+                    del self._frames[index]
+                    return True
+        return False  # it runs or has been answered, and its answer is the one the parent gets
 
     def get(self) -> frames.Frame:
         """Returns the oldest frame; blocks until there is one."""
@@ -64,68 +65,113 @@ class Inbox:
             return self._frames.popleft()
 
 
+class Answers:
+    """The socket that answers leave by, one whole frame at a time, from any thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._is_free = threading.Lock()
+
+    def send(self, message: say.Message, *buffers: frames.Array) -> None:
+        """Sends one frame; blocks."""
+        with self._is_free:
+            frames.send_frame(self._sock, message, *buffers)
+
+
 class Worker:
     """Loads one backend and answers ops with it, until Stop."""
 
-    def __init__(self, answers: socket.socket, inbox: Inbox) -> None:
+    def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._inbox = inbox
+        self._to_compute = Inbox()
+        self._to_tokenize = Inbox()
         self._backend: Backend | None = None
         self._model = ""
+        self._n_steps = 0
 
     def serve(self) -> None:
         """Returns after Stop, with the weights released."""
-        while self._serve_one(self._inbox.get()):
-            pass
+        tokenizing = threading.Thread(target=self._serve_tokens, name="tokens", daemon=True)
+        tokenizing.start()
+        self._answer_all(self._to_compute)
+        tokenizing.join()
         if self._backend is not None:
-            self._backend.close()
+            run_close(self._model, self._backend)
 
-    def _serve_one(self, frame: frames.Frame) -> bool:
+    def receive(self, frame: frames.Frame) -> None:
+        """Hands the frame to the thread it is for, or answers it. Called by the reader."""
         match frame.message:
-            case frames.Load(op_id, spec):
-                self._answer(op_id, lambda: self._load(op_id, spec))
-            case frames.Embed(op_id):
-                batch = frames.unpack_batch(frame)  # out here: a malformed frame ends us, not just the op
-                self._answer(op_id, lambda: self._embed(op_id, batch))
-            case frames.Cancel(op_id):
-                frames.send_frame(self._answers, frames.Dropped(op_id))
-            case frames.Stop():
-                return False
+            case say.Ping():
+                self._answers.send(say.Pong(self._n_steps))
+            case say.Cancel(op_id):
+                if self._to_compute.drop(op_id) or self._to_tokenize.drop(op_id):
+                    self._answers.send(say.Dropped(op_id))
+            case say.Tokenize():
+                self._to_tokenize.put(frame)
+            case say.Stop():
+                self._to_tokenize.put(frame)
+                self._to_compute.put(frame)
+            case _:
+                self._to_compute.put(frame)
+
+    def _serve_tokens(self) -> None:
+        with ending_the_process():
+            self._answer_all(self._to_tokenize)
+
+    def _answer_all(self, inbox: Inbox) -> None:
+        while not isinstance((frame := inbox.get()).message, say.Stop):
+            try:
+                answer = self._run(frame)
+            except TurboError as error:
+                answer = frames.Frame(say.failure(cast(say.Op, frame.message).op_id, error))
+            self._answers.send(answer.message, *answer.buffers)
+            self._n_steps += inbox is self._to_compute
+
+    def _run(self, frame: frames.Frame) -> frames.Frame:
+        """Returns the answer. Raises: TurboError; FrameError, which ends the child and not just the op."""
+        match frame.message:
+            case say.Load(op_id, spec):
+                self._model = spec.model
+                self._backend = load_backend(spec)
+                return frames.Frame(say.LoadedReply(op_id, self._backend.loaded))
+            case say.Tokenize(op_id, kind):
+                tokens = run_tokenize(self._model, self._loaded(), arrays.unpack_inputs(frame, kind))
+                return frames.Frame(say.TokensReply(op_id), arrays.pack_tokens(tokens))
+            case say.Embed(op_id, is_precise):
+                vectors = run_embed(self._model, self._loaded(), arrays.unpack_tokens(frame), is_precise)
+                return frames.Frame(say.VectorsReply(op_id), arrays.pack_vectors(vectors))
+            case say.FreeCaches(op_id):
+                run_free_caches(self._model, self._loaded())
+                return frames.Frame(say.Done(op_id))
             case unexpected:
                 raise frames.FrameError(f"a parent does not send {type(unexpected).__name__}")
-        return True
 
-    def _answer(self, op_id: int, work: Callable[[], frames.Frame]) -> None:
-        """Sends what `work` returns, or its error."""
-        try:
-            answer = work()
-        except TurboError as error:
-            answer = frames.Frame(frames.failure(op_id, error))
-        frames.send_parts(self._answers, frames.encode(answer.message, *answer.buffers))
-
-    def _load(self, op_id: int, spec: LoadSpec) -> frames.Frame:
-        self._model = spec.model
-        self._backend = load_backend(spec)
-        return frames.Frame(frames.LoadedReply(op_id, self._backend.loaded))
-
-    def _embed(self, op_id: int, batch: EmbedBatch) -> frames.Frame:
+    def _loaded(self) -> Backend:
         if self._backend is None:
             raise frames.FrameError("a parent loads before it asks")
-        return frames.Frame(*frames.pack_output(op_id, run_embed(self._model, self._backend, batch)))
+        return self._backend
 
 
-def read_into(inbox: Inbox, requests: socket.socket) -> None:
-    """Fills `inbox` until the stream ends, then ends this process, whatever it computes."""
-    stream = requests.makefile("rb")
+@contextlib.contextmanager
+def ending_the_process() -> Iterator[None]:
+    """Ends this process with a traceback when its block fails: a thread of ours is missed by nobody else."""
     try:
-        while True:
-            inbox.put(frames.receive_frame(stream))
-    except (EOFError, OSError):
-        os._exit(0)  # the parent closed the socket or died: nobody is left to answer
+        yield
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(os.EX_SOFTWARE)
+
+
+def read_into(worker: Worker, requests: socket.socket) -> None:
+    """Gives `worker` its frames until the stream ends, then ends this process group, whatever it computes."""
+    stream = requests.makefile("rb")
+    with ending_the_process():
+        try:
+            while True:
+                worker.receive(frames.receive_frame(stream))
+        except (EOFError, OSError):  # the parent closed the socket or died: nobody is left to answer
+            os.killpg(0, signal.SIGKILL)
 
 
 def die_with(parent: int) -> None:
@@ -141,6 +187,13 @@ def die_with(parent: int) -> None:
         os._exit(0)
 
 
+def offer_to_the_kernel() -> None:
+    """Afterwards the kernel, when memory runs out, ends this process rather than the server."""
+    score = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError):  # not Linux, or not allowed
+        score.write_text(str(min(int(score.read_text()) + _OOM_SCORE, _MAX_OOM_SCORE)))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Serves the parent until it says Stop; in every other end the process is gone before this returns."""
     parser = argparse.ArgumentParser(prog="turbov2.runners.worker")
@@ -149,16 +202,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--parent", type=int, required=True, help="process id of the parent")
     options = parser.parse_args(arguments)
     die_with(options.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    offer_to_the_kernel()
+    # Terminals and service managers signal every process of a server; it alone decides when its models end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     os.dup2(2, 1)  # what libraries print belongs in the log
     requests, answers = (socket.socket(fileno=fd) for fd in (options.requests, options.answers))
     for sock in (requests, answers):
         sock.set_inheritable(False)  # a grandchild that held it would hide our death
-    frames.send_frame(answers, frames.Hello(frames.PROTOCOL_VERSION, os.getpid()))
-    inbox = Inbox()
-    threading.Thread(target=read_into, args=(inbox, requests), name="frames", daemon=True).start()
-    Worker(answers, inbox).serve()
+    frames.send_frame(answers, say.Hello(say.PROTOCOL_VERSION, os.getpid()))
+    worker = Worker(Answers(answers))
+    threading.Thread(target=read_into, args=(worker, requests), name="frames", daemon=True).start()
+    worker.serve()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from turbov2.backends.static.table import Table, map_tensors
-from turbov2.backends.static.words import Ids, WordTokenizer, to_arrays
-from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
-from turbov2.types import EmbedBatch, EmbedOutput, Loaded, LoadSpec
+from turbov2.backends.static.words import WordTokenizer
+from turbov2.backends.tokens import check_ids, is_text, offsets_of, to_batch
+from turbov2.errors import LoadFailed
+from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
 
 # Model2Vec writes "embeddings"; Sentence Transformers' StaticEmbedding and wordllama "embedding.weight".
 _TABLE_NAMES = ("embeddings", "embedding.weight")
@@ -47,20 +51,25 @@ class StaticBackend:
             n_parameters=self._table.n_rows * self._table.dimensions,
         )
 
-    def embed(self, batch: EmbedBatch) -> EmbedOutput:
-        """Returns the mean row of each input, `[n, d]` float32, not normalised."""
-        inputs = batch.inputs
-        if inputs and not isinstance(inputs[0], str):
-            encoded = [self._check_ids(index, ids) for index, ids in enumerate(inputs)]
+    def tokenize(self, inputs: Inputs) -> TokenBatch:
+        """Returns the inputs' ids without special and unknown tokens."""
+        if is_text(inputs):
+            rows = self._words.encode(inputs)
         else:
-            encoded = self._words.encode(cast(Sequence[str], inputs))
-        truncated = np.zeros(len(encoded), np.bool_)
-        if self._max_tokens is not None:
-            encoded = self._cut(encoded, truncated, batch.truncate)
-        ids, lengths, offsets = to_arrays(encoded)
-        sums = self._sum(ids, offsets)
-        sums /= np.maximum(lengths, 1, dtype=np.float32)[:, None]
-        return EmbedOutput(sums, lengths, truncated)
+            ids = cast(Sequence[Sequence[int]], inputs)
+            check_ids(ids, self._n_vocabulary)
+            rows = [self._words.to_ids(each) for each in ids]
+        return to_batch(rows, self._max_tokens)
+
+    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+        """Returns the mean row of each input, `[n, d]` float32, not normalised; always precise."""
+        sums = self._sum(tokens.ids, offsets_of(tokens.lengths))
+        sums /= np.maximum(tokens.lengths, 1, dtype=np.float32)[:, None]
+        return sums
+
+    def free_caches(self) -> None:
+        """Afterwards no word's ids are remembered."""
+        self._words.forget()
 
     def close(self) -> None:
         """Afterwards the mapped file is released."""
@@ -73,31 +82,6 @@ class StaticBackend:
             weights = self._token_weights[ids].astype(np.float32, copy=False)
         rows = ids if self._row_of_token is None else self._row_of_token[ids].astype(np.int32)
         return self._table.sum_rows(rows, offsets, weights)
-
-    def _cut(self, encoded: list[Ids], truncated: NDArray[np.bool_], may_cut: bool) -> list[Ids]:
-        limit = cast(int, self._max_tokens)
-        for index, ids in enumerate(encoded):
-            n_tokens = len(ids) // 4
-            if n_tokens > limit:
-                if not may_cut:
-                    raise InputTooLong(
-                        f"the input length exceeds the context length: input {index} has {n_tokens} "
-                        f"tokens, the model reads {limit}; shorten it or allow truncation"
-                    )
-                encoded[index] = ids[: limit * 4]
-                truncated[index] = True
-        return encoded
-
-    def _check_ids(self, index: int, ids: Any) -> Ids:
-        bad = next((each for each in ids if not 0 <= each < self._n_vocabulary), None)
-        if bad is not None:
-            raise InvalidRequest(
-                f"input {index} has token id {bad}, but this model's vocabulary ends at "
-                f"{self._n_vocabulary - 1}: token ids must come from the model's own tokenizer; "
-                "send text instead (LangChain: check_embedding_ctx_length=False)",
-                param="input",
-            )
-        return self._words.to_ids(ids)
 
     def _check_sizes(self) -> None:
         """Raises: LoadFailed if any token could lead outside the table: the kernel itself checks nothing."""

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from turbov2.backends.tokens import ID_BYTES, Ids
+
 SPACE_MARK = "\u2581"  # ▁, which SentencePiece-style tokenizers put for a space
 MAX_WORDS = 65_536  # about 15 MB of English words
 MAX_WORD_CHARS = 64  # longer ones are rarely seen twice
 _GROUP_WORDS = 64  # words tokenized in one text: enough to share the call, few enough to use all cores
-_ID_BYTES = 4
 # The start or one space, then the word with any further spaces before it.
 _SPACED_WORDS = re.compile("(?:^| )( *[^ ]+)")
-
-Ids = bytes  # int32, machine order: joining a text is then one copy per word
 
 
 def is_separable(definition: dict[str, Any]) -> bool:
@@ -85,6 +84,10 @@ class WordTokenizer:
             self._complete(found, texts)
         return cast(list[Ids], found)
 
+    def forget(self) -> None:
+        """Afterwards no word is known, and the memory that known words took is free."""
+        self._known.clear()
+
     def to_ids(self, ids: Sequence[int]) -> Ids:
         """Returns the ids as bytes, unknown ones dropped: static models give them no vector."""
         array = np.array(ids, np.int32)
@@ -130,7 +133,7 @@ class WordTokenizer:
         """Returns the byte offsets of tokens that begin a word: ▁ first, and not behind the word's own ▁s."""
         is_start = self._has_mark_first[ids]
         is_start[1:] &= ~self._is_all_marks[ids[:-1]]
-        return (np.flatnonzero(is_start) * _ID_BYTES).tolist()
+        return (np.flatnonzero(is_start) * ID_BYTES).tolist()
 
     def _encode_whole(self, texts: Sequence[str]) -> list[Ids]:
         if not texts:
@@ -152,11 +155,3 @@ def _join(words: list[str], known: dict[str, Ids]) -> Ids | None:
         return b"".join(map(known.get, words))  # type: ignore[arg-type]
     except TypeError:  # `get` gave None for an unknown word
         return None
-
-
-def to_arrays(ids: Sequence[Ids]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Returns all ids in one int32 array, the `[n]` lengths and the `[n + 1]` offsets of the texts in it."""
-    lengths = np.fromiter(map(len, ids), np.int32, len(ids)) // _ID_BYTES
-    offsets = np.zeros(len(ids) + 1, np.int32)
-    lengths.cumsum(out=offsets[1:])
-    return np.frombuffer(b"".join(ids), np.int32), lengths, offsets

@@ -1,0 +1,110 @@
+"""What a child still has to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from turbov2.errors import TurboError
+from turbov2.runners import messages as say
+from turbov2.runners.frames import Frame, FrameError
+
+Thread = Literal["compute", "tokens"]  # of the child; each answers its ops in order
+
+
+class _Op(NamedTuple):
+    thread: Thread
+    read: Callable[[Frame], object]
+    answer: asyncio.Future[object]
+
+
+class Owed:
+    """Open ops by id, each answered exactly once.
+
+    A cancelled op stays open, its future done, until the child has let go of it. Silence is measured per
+    thread of the child, from its last answer or from the first op after idleness: so time that an op spends
+    behind others does not count against the child.
+    """
+
+    def __init__(self) -> None:
+        self._ops: dict[int, _Op] = {}
+        self._n_open: Counter[Thread] = Counter()
+        self._progress_at: dict[Thread, float] = {}  # loop time
+        self._n_steps = 0
+        self._op_ids = itertools.count(say.HELLO_ID)
+
+    def new_id(self) -> int:
+        """Returns an id that no op had before; the first is Hello's."""
+        return next(self._op_ids)
+
+    def open(self, op_id: int, thread: Thread, read: Callable[[Frame], object]) -> asyncio.Future[object]:
+        """Returns the future that ends when the op is answered, with what `read` makes of the answer."""
+        loop = asyncio.get_running_loop()
+        if not self._n_open[thread]:
+            self._progress_at[thread] = loop.time()
+        answer: asyncio.Future[object] = loop.create_future()
+        answer.add_done_callback(_mark_retrieved)
+        self._ops[op_id] = _Op(thread, read, answer)
+        self._n_open[thread] += 1
+        return answer
+
+    def settle(self, frame: Frame) -> None:
+        """Ends the op this frame answers. Raises: FrameError when it answers none; the op stays open then."""
+        message = frame.message
+        if not isinstance(message, say.Answer):
+            raise FrameError(f"a child does not send {type(message).__name__}")
+        op = self._ops.get(message.op_id)
+        if op is None:
+            raise FrameError(f"answer to op {message.op_id}, which is not open")
+        if op.answer.done():  # cancelled: nobody waits
+            pass
+        elif isinstance(message, say.Failure):
+            op.answer.set_exception(say.error_of(message))
+        else:
+            op.answer.set_result(op.read(frame))
+        del self._ops[message.op_id]
+        self._n_open[op.thread] -= 1
+        self._progress_at[op.thread] = asyncio.get_running_loop().time()
+
+    def note_steps(self, n_steps: int) -> None:
+        """Takes the compute thread's counter: if it rose, the thread is not silent."""
+        if n_steps != self._n_steps:
+            self._n_steps = n_steps
+            self._progress_at["compute"] = asyncio.get_running_loop().time()
+
+    def abandon(self, op_id: int) -> bool:
+        """Returns whether the op is open; nobody waits for it any more."""
+        op = self._ops.get(op_id)
+        if op is not None:
+            op.answer.cancel()
+        return op is not None
+
+    def is_open(self, op_id: int) -> bool:
+        """Returns whether the child has not let go of this op yet."""
+        return op_id in self._ops
+
+    def is_anyone_waiting(self) -> bool:
+        """Returns whether an op is open that nobody abandoned."""
+        return any(not op.answer.done() for op in self._ops.values())
+
+    def silent_s(self) -> float:
+        """Returns for how long the most silent thread that owes something has answered nothing."""
+        now = asyncio.get_running_loop().time()
+        return max((now - self._progress_at[t] for t, n_open in self._n_open.items() if n_open), default=0.0)
+
+    def fail_all(self, make_error: Callable[[], TurboError]) -> None:
+        """Afterwards nothing is open; each caller has an error of its own."""
+        for op in self._ops.values():
+            if not op.answer.done():
+                op.answer.set_exception(make_error())
+        self._ops.clear()
+        self._n_open.clear()
+
+
+def _mark_retrieved(answer: asyncio.Future[object]) -> None:
+    """Keeps asyncio from logging errors of ops whose caller was cancelled in the same moment."""
+    if not answer.cancelled():
+        answer.exception()
