@@ -1,10 +1,27 @@
-"""Admission and batches: which waiting requests share one forward, and when.
+"""Admission, fair order and batches: which waiting inputs share one forward, and when.
 
-Owns the queue in front of one runner. Must not know what a model is, where it runs, or any wire:
-it is given a coroutine function that runs a batch.
+Owns the queue in front of one runner, and the gates before all of them. Must not know what a model is,
+where it runs, or any wire: it is given whatever can tokenise and embed.
 """
 
-from turbov2.batching.direct import DirectBatcher
-from turbov2.batching.loop import Batcher
+from turbov2.batching.admission import Gate, Ticket
+from turbov2.batching.batcher import Batcher
+from turbov2.batching.cache import VectorCache
+from turbov2.batching.forward import Computes
+from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
+from turbov2.batching.pace import BatchLimits
+from turbov2.batching.probe import learn_limits
 
-__all__ = ["Batcher", "DirectBatcher"]
+__all__ = [
+    "BatchLimits",
+    "BatchRecord",
+    "Batcher",
+    "Computes",
+    "Gate",
+    "Job",
+    "JobResult",
+    "RunnerLost",
+    "Ticket",
+    "VectorCache",
+    "learn_limits",
+]

@@ -1,54 +1,52 @@
-"""Which waiting items form the next batch: a pure function."""
+"""Which waiting inputs share the next forward: pure functions over their lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from turbov2.types import EmbedBatch
-
-CHARS_PER_TOKEN = 4  # of English text under common tokenizers
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """What an item adds to a padded batch. Characters stand for tokens until they are counted."""
-
-    n_inputs: int
-    longest: int  # characters of its longest input; token ids count as the characters they stand for
-
-    @classmethod
-    def of(cls, batch: EmbedBatch) -> Cost:
-        """Returns the cost of one request's inputs."""
-        longest = max(map(len, batch.inputs), default=0)
-        return cls(len(batch.inputs), longest if _is_text(batch) else longest * CHARS_PER_TOKEN)
+if TYPE_CHECKING:
+    from turbov2.types.embed import IntVector
 
 
-def take_next(waiting: Sequence[tuple[EmbedBatch, Cost]], max_cost: int) -> tuple[int, ...]:
-    """Returns the positions of `waiting` that run next, rising: the first, and those that fit beside it.
+def batch_cost(lengths: IntVector, *, is_padded: bool) -> int:
+    """Returns what a forward of these rows costs: the longest times their number if padded, else the sum."""
+    if is_padded:
+        return int(lengths.max(initial=1)) * len(lengths)
+    return int(np.maximum(lengths, 1).sum())
 
-    The padded cost of a batch is its longest input times its inputs. Items share a batch only if they
-    agree on truncation and on being text or token ids. The first item always runs, whatever it costs.
+
+def choose_rows(lengths: IntVector, max_cost: int, max_items: int, *, is_padded: bool) -> NDArray[np.intp]:
+    """Returns the positions of `lengths` that run together, rising.
+
+    `lengths` `[n]`, n >= 1, stand in the order of urgency. The first always runs, alone if it passes
+    `max_cost`. Beside it, in a padded batch, run neighbours in length: those that fill the budget with
+    the most tokens and thus the least padding. Of equal lengths the earlier ones go first.
     """
-    if not waiting:
-        return ()
-    first, first_cost = waiting[0]
-    taken = [0]
-    n_inputs, longest = first_cost.n_inputs, first_cost.longest
-    for position in range(1, len(waiting)):
-        if (n_inputs + 1) * longest > max_cost:
-            break  # not even an empty text fits
-        batch, cost = waiting[position]
-        grown = (n_inputs + cost.n_inputs) * max(longest, cost.longest)
-        if grown <= max_cost and _can_share(first, batch):
-            taken.append(position)
-            n_inputs, longest = n_inputs + cost.n_inputs, max(longest, cost.longest)
-    return tuple(taken)
+    costs = np.maximum(lengths, 1).astype(np.int64)  # an empty input takes a row as well
+    if not is_padded:
+        n = int(np.searchsorted(np.cumsum(costs[:max_items]), max_cost, side="right"))
+        return np.arange(max(n, 1))
+    order = np.argsort(costs, kind="stable")
+    start, end = _neighbours(costs[order], int(costs[0]), max_cost, max_items)
+    return np.sort(order[_earliest(costs[order], start, end)])
 
 
-def _can_share(one: EmbedBatch, other: EmbedBatch) -> bool:
-    return one.truncate == other.truncate and _is_text(one) == _is_text(other)
+def _neighbours(by_length: NDArray[np.int64], anchor: int, max_cost: int, max_items: int) -> tuple[int, int]:
+    """Returns [start, end) of the run around the first row of length `anchor` that holds most tokens."""
+    first = int(np.searchsorted(by_length, anchor))
+    ends = np.arange(first + 1, len(by_length) + 1)
+    starts = np.maximum(ends - np.minimum(max_cost // by_length[first:], max_items), 0)
+    sums = np.concatenate(([0], np.cumsum(by_length)))
+    n_tokens = np.where(starts <= first, sums[ends] - sums[starts], 0)
+    best = int(n_tokens.argmax())
+    return (int(starts[best]), int(ends[best])) if n_tokens[best] else (first, first + 1)
 
 
-def _is_text(batch: EmbedBatch) -> bool:
-    return not batch.inputs or isinstance(batch.inputs[0], str)
+def _earliest(by_length: NDArray[np.int64], start: int, end: int) -> NDArray[np.intp]:
+    """Returns the run's indices; where it cuts into equal lengths at its start, the earliest of them."""
+    first = int(np.searchsorted(by_length, by_length[start]))
+    last = min(int(np.searchsorted(by_length, by_length[start], side="right")), end)
+    return np.concatenate((np.arange(first, first + last - start), np.arange(last, end)))

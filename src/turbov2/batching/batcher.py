@@ -1,0 +1,307 @@
+"""Batcher: the tasks that tokenise, run and answer what waits for one runner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from turbov2.batching.cache import VectorCache
+from turbov2.batching.fair import Batch, FairQueue, Flow, LaneQueue
+from turbov2.batching.former import batch_cost
+from turbov2.batching.forward import Abandoned, Computes, Forward, call_tokenizer, lengths_of, not_finite_rows
+from turbov2.batching.items import Answer, Item
+from turbov2.batching.jobs import BatchRecord, Job, JobResult, OomStep, RunnerLost
+from turbov2.batching.pace import BatchLimits, Pace
+from turbov2.batching.subscriptions import Subscriptions
+from turbov2.errors import InferenceFailed, NotFinite, OutOfMemory, RunnerCrashed, TurboError
+from turbov2.types import TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
+
+logger = logging.getLogger(__name__)
+_ENTRY_ITEMS = 512  # inputs that enter in one step of the loop: about half a millisecond
+_RETRY_AFTER_OOM_S = 5.0
+
+
+class Batcher:
+    """Two kinds of tasks, `n_slots` of each: one tokenises ahead, the other runs batches.
+
+    A batch is formed when a slot is free, from what is tokenised by then: forming takes some 0.1 ms, and
+    whoever comes until that moment still has a place. Any batch that fails comes back in parts, as
+    batches of its lane, until the guilty items stand alone.
+    """
+
+    def __init__(
+        self,
+        runner: Computes,
+        *,
+        dimensions: int,
+        is_padded: bool,
+        limits: BatchLimits,
+        relieve: Callable[[], Awaitable[None]],
+        on_batch: Callable[[BatchRecord], None],
+        n_slots: int = 1,
+        cache: VectorCache | None = None,
+        now_s: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._runner = runner
+        self._dimensions = dimensions
+        self._is_padded = is_padded
+        self._relieve = relieve
+        self._on_batch = on_batch
+        self._now_s = now_s
+        self._pace = Pace(limits)
+        self._queue = FairQueue()
+        self._subscriptions = Subscriptions(self._queue, cache)
+        self._answers: set[Answer] = set()
+        self._tokenizing: list[Sequence[Item]] = []
+        self._forwards: list[Forward] = []
+        self._lost: TurboError | None = None  # why nothing runs any more
+        self._has_texts, self._has_tokens = asyncio.Event(), asyncio.Event()
+        loops = (self._tokenize_all, self._run_all)
+        self._tasks = [
+            asyncio.create_task(loop(), name="turbov2-batcher") for loop in loops for _ in range(n_slots)
+        ]
+
+    @property
+    def n_queued_items(self) -> int:
+        """Inputs that wait for a forward, those twice that two jobs wait for."""
+        return sum(len(answer.waiting) for answer in self._answers) + sum(
+            len(lane.ready) for lane in self._queue.lanes
+        )
+
+    @property
+    def n_ready_tokens(self) -> int:
+        """Tokens that are counted and wait for a forward."""
+        return sum(lane.n_ready_tokens for lane in self._queue.lanes)
+
+    async def embed(self, job: Job) -> JobResult:
+        """Returns the job's vectors. Cancelling it drops what waits; others are not touched.
+
+        Raises: the first failed item's error, unless the job allows partial results; RunnerLost.
+        """
+        if self._lost is not None:
+            raise RunnerLost(self._lost, was_running=False)
+        answer = Answer(job, self._dimensions, self._now_s())
+        self._answers.add(answer)
+        try:
+            await self._enter(answer)
+            await answer.done
+        finally:
+            self._answers.discard(answer)
+            self._leave(answer)
+        return answer.result(self._now_s())
+
+    async def close(self) -> None:
+        """Afterwards all that was not answered has failed with RunnerLost and no task is left."""
+        ended = RunnerCrashed("the model's runner ended before this request was done; send it again")
+        self._lose(ended, is_crash=not self._runner.is_alive)
+        await asyncio.wait(self._tasks)
+
+    # --- jobs come and go
+
+    async def _enter(self, answer: Answer) -> None:
+        n = len(answer.job.inputs)
+        for start in range(0, n, _ENTRY_ITEMS):
+            if start:
+                await asyncio.sleep(0)
+            if not answer.is_live:
+                return
+            now_s = self._now_s()
+            if answer.job.lane == "interactive":
+                self._pace.expect_interactive(now_s)
+            self._subscriptions.enter(answer, range(start, min(start + _ENTRY_ITEMS, n)), now_s)
+            self._has_texts.set()
+            self._has_tokens.set()  # a tokenised item may have changed its lane
+
+    def _leave(self, answer: Answer) -> None:
+        is_early = bool(answer.n_left)
+        self._subscriptions.leave(answer)
+        if is_early:
+            self._has_texts.set()  # what it had ready leaves room
+            for forward in self._forwards:
+                if not any(item.is_wanted() for item in forward.batch.items):
+                    forward.abandon()
+
+    def _lose(self, cause: TurboError, *, is_crash: bool) -> None:
+        """Afterwards every job has failed and the tasks are ending."""
+        if self._lost is not None:
+            return
+        self._lost = cause
+        suspects = self._jobs_at_work() if is_crash else set()
+        for answer in self._answers:
+            answer.end(RunnerLost(cause, was_running=answer in suspects))
+        for task in self._tasks:
+            task.cancel()
+
+    def _jobs_at_work(self) -> set[Answer]:
+        with_runner = [*self._tokenizing, *(forward.batch.items for forward in self._forwards)]
+        return {answer for items in with_runner for item in items for answer, _ in item.subscribers}
+
+    # --- first stage: texts to tokens
+
+    async def _tokenize_all(self) -> None:
+        while True:
+            self._subscriptions.drop_unwanted()
+            lane = self._queue.next_to_tokenize(self._pace.longest_cost)
+            if lane is None:
+                self._has_texts.clear()
+                await self._has_texts.wait()
+                continue
+            items, flows = lane.take_chunk()
+            if items:
+                await self._tokenize(lane, items, flows)
+                self._has_tokens.set()
+
+    async def _tokenize(self, lane: LaneQueue, items: Sequence[Item], flows: Sequence[Flow]) -> None:
+        """Afterwards these items are ready or have failed; a call that fails is made again in halves."""
+        self._tokenizing.append(items)
+        try:
+            began_s = self._now_s()
+            tokens = await call_tokenizer(self._runner, [item.content for item in items])
+            self._take_tokens(items, tokens, self._now_s() - began_s)
+            self._queue.make_ready(items, flows, lane)
+            return
+        except TurboError as error:
+            if self._is_crash(error):
+                self._lose(error, is_crash=True)
+                return
+            if len(items) == 1:
+                self._subscriptions.fail(items, error)
+                return
+        finally:
+            self._tokenizing.remove(items)
+        half = len(items) // 2
+        await self._tokenize(lane, items[:half], flows[:half])
+        await self._tokenize(lane, items[half:], flows[half:])
+
+    def _take_tokens(self, items: Sequence[Item], tokens: TokenBatch, taken_s: float) -> None:
+        lengths, full_lengths = tokens.lengths.tolist(), tokens.full_lengths.tolist()
+        start = 0
+        for item, length, full_length in zip(items, lengths, full_lengths, strict=True):
+            item.ids = tokens.ids[start : start + length]
+            item.length, item.full_length = length, full_length
+            start += length
+        if lengths != full_lengths:
+            self._subscriptions.refuse_cut(items)
+        for answer in {answer for item in items for answer, _ in item.subscribers}:
+            answer.tokenize_s += taken_s
+
+    # --- second stage: tokens to vectors
+
+    async def _run_all(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                self._has_tokens.clear()
+                await self._has_tokens.wait()
+                continue
+            self._has_texts.set()  # there is room for more tokens
+            try:
+                await self._run(batch)
+            except Exception:  # outer edge: a defect of ours must not stop the queue
+                logger.exception("a batch was not answered. This is a bug.")
+                self._subscriptions.fail(batch.items, InferenceFailed("a batch failed; the log says why"))
+
+    def _next_batch(self) -> Batch | None:
+        self._subscriptions.drop_unwanted()
+        while (lane := self._queue.next_to_run()) is not None:
+            max_cost = self._pace.max_cost(lane.name, self._now_s())
+            batch = lane.form(max_cost, is_padded=self._is_padded)
+            if batch.is_again:
+                batch.items = self._subscriptions.wanted(batch.items)
+            if batch.items:
+                return batch
+        return None
+
+    async def _run(self, batch: Batch) -> None:
+        """Afterwards the batch's items are answered, have failed or wait in smaller batches."""
+        forward = Forward(batch, self._now_s)
+        self._forwards.append(forward)
+        try:
+            self._answer(forward, await forward.run(self._runner, self._dimensions))
+        except Abandoned:
+            forward.outcome = "cancelled"
+            self._put_back(batch, batch.items)  # somebody may have joined in the meantime
+        except OutOfMemory as error:
+            forward.outcome = "oom"
+            forward.oom_steps = await self._make_room(batch, error)
+        except TurboError as error:
+            self._isolate(forward, error)
+        finally:
+            self._forwards.remove(forward)
+        self._queue.charge(batch.lane, forward.taken_s)
+        self._on_batch(forward.record(is_padded=self._is_padded))
+
+    def _answer(self, forward: Forward, vectors: FloatMatrix) -> None:
+        batch, items = forward.batch, forward.batch.items
+        forward.outcome = "ok"
+        if bad := not_finite_rows(vectors):
+            forward.n_not_finite = len(bad)
+            self._doubt(batch, [items[row] for row in bad])
+            good = np.delete(np.arange(len(items)), bad)
+            items, vectors = [items[row] for row in good.tolist()], vectors[good]
+        self._subscriptions.fill(items, vectors, forward.taken_s)
+        if not batch.is_precise:
+            cost = batch_cost(forward.lengths, is_padded=self._is_padded)
+            self._pace.ran(batch.lane.name, cost, forward.taken_s)
+
+    def _doubt(self, batch: Batch, items: Sequence[Item]) -> None:
+        """Afterwards items whose rows hold NaN or infinity run again, alone and precisely, or have failed."""
+        if batch.is_precise:
+            message = "the model gave NaN or infinity, also alone and in float32; change the text"
+            self._subscriptions.fail(items, NotFinite(message, param="input"))
+            return
+        self._run_again([Batch([item], batch.lane, is_again=True, is_precise=True) for item in items])
+
+    def _isolate(self, forward: Forward, error: TurboError) -> None:
+        """Afterwards the halves of a batch that failed run next, or its only item has failed."""
+        batch = forward.batch
+        if self._is_crash(error):
+            forward.outcome = "lost"
+            self._lose(error, is_crash=True)
+        elif len(batch.items) == 1:
+            self._subscriptions.fail(batch.items, error)
+        else:
+            self._halve(batch)
+
+    async def _make_room(self, batch: Batch, error: OutOfMemory) -> tuple[OomStep, ...]:
+        """Returns what was done so that the batch may fit when it runs again, in halves if it has any."""
+        if batch.is_last_try:
+            retry_after_s = error.retry_after_s or _RETRY_AFTER_OOM_S
+            self._subscriptions.fail(batch.items, OutOfMemory(error.message, retry_after_s=retry_after_s))
+            return ("gave_up",)
+        try:
+            await self._runner.free_caches()
+            await self._relieve()
+        except Exception:  # whatever it was, the smaller batch shows whether there is room
+            logger.exception("freeing memory failed")
+        if len(batch.items) == 1:
+            again = Batch(
+                batch.items, batch.lane, is_again=True, is_precise=batch.is_precise, is_last_try=True
+            )
+            self._run_again([again])
+            return ("free_caches", "evict", "retry")
+        self._pace.shrink(batch_cost(lengths_of(batch.items), is_padded=self._is_padded))
+        self._halve(batch)
+        return ("free_caches", "evict", "split")
+
+    def _halve(self, batch: Batch) -> None:
+        half = len(batch.items) // 2
+        self._put_back(batch, batch.items[:half], batch.items[half:])
+
+    def _put_back(self, batch: Batch, *parts: list[Item]) -> None:
+        self._run_again([Batch(part, batch.lane, is_again=True) for part in parts])
+
+    def _run_again(self, batches: Sequence[Batch]) -> None:
+        batches[0].lane.again.extendleft(reversed(batches))
+        self._has_tokens.set()
+
+    def _is_crash(self, error: TurboError) -> bool:
+        return isinstance(error, RunnerCrashed) or not self._runner.is_alive

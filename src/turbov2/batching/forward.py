@@ -1,0 +1,176 @@
+"""Forward: one call of a runner's `embed`, which may be abandoned, and a look at what it gave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from turbov2.batching.fair import Batch
+from turbov2.batching.former import batch_cost
+from turbov2.batching.items import Item
+from turbov2.batching.jobs import BatchRecord, OomStep, Outcome
+from turbov2.errors import InferenceFailed, RunnerCrashed, TurboError
+from turbov2.types import Inputs, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix, IntVector
+
+logger = logging.getLogger(__name__)
+
+
+class Computes(Protocol):
+    """What a batcher calls of a runner."""
+
+    @property
+    def is_alive(self) -> bool:
+        """False once nothing it is asked can succeed."""
+
+    async def tokenize(self, inputs: Inputs) -> TokenBatch:
+        """Returns the inputs' tokens, cut to what the model reads."""
+
+    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+        """Returns `[n, d]` float32, raw. `is_precise`: computed in float32 throughout."""
+
+    async def free_caches(self) -> None:
+        """Afterwards memory kept for reuse is given back."""
+
+
+class Abandoned(Exception):
+    """Nobody waited for the batch any more."""
+
+
+class Forward:
+    """A batch on its way through the runner, and what there is to report of it."""
+
+    __slots__ = (
+        "_call",
+        "_is_abandoned",
+        "_now_s",
+        "_queue_s",
+        "batch",
+        "lengths",
+        "n_not_finite",
+        "oom_steps",
+        "outcome",
+        "taken_s",
+    )
+
+    def __init__(self, batch: Batch, now_s: Callable[[], float]) -> None:
+        self.batch = batch
+        self.lengths = lengths_of(batch.items)
+        self.outcome: Outcome = "failed"
+        self.n_not_finite = 0
+        self.oom_steps: tuple[OomStep, ...] = ()
+        self.taken_s = 0.0
+        self._queue_s = now_s() - min(item.arrived_s for item in batch.items)
+        self._now_s = now_s
+        self._call: asyncio.Task[FloatMatrix] | None = None
+        self._is_abandoned = False
+
+    def abandon(self) -> None:
+        """Afterwards the runner knows that nobody waits for this."""
+        self._is_abandoned = True
+        if self._call is not None:
+            self._call.cancel()
+
+    async def run(self, runner: Computes, dimensions: int) -> FloatMatrix:
+        """Returns `[n, dimensions]` float32.
+
+        Raises: what the runner raises; Abandoned; RunnerCrashed if the runner dropped the call by
+        itself; InferenceFailed for what is no TurboError and for a result that does not fit the inputs.
+        """
+        began_s = self._now_s()
+        try:
+            vectors = await self._result(runner)
+        except (TurboError, Abandoned):
+            raise
+        except Exception as error:
+            logger.exception("a forward failed")
+            raise InferenceFailed("the model ran and failed; the server's log says why") from error
+        finally:
+            self.taken_s = self._now_s() - began_s
+        wanted = (len(self.batch.items), dimensions)
+        if vectors.shape != wanted:  # else a caller would get another one's vectors
+            logger.error("the runner gave shape %s where %s was due. This is a bug.", vectors.shape, wanted)
+            raise InferenceFailed("the model's answer does not fit its inputs; the server's log says more")
+        return vectors
+
+    def record(self, *, is_padded: bool) -> BatchRecord:
+        """Returns what metrics and traces want to know."""
+        return BatchRecord(
+            lane=self.batch.lane.name,
+            n_items=len(self.lengths),
+            n_tokens=int(self.lengths.sum()),
+            cost=batch_cost(self.lengths, is_padded=is_padded),
+            queue_ns=round(self._queue_s * 1e9),
+            inference_ns=round(self.taken_s * 1e9),
+            outcome=self.outcome,
+            is_again=self.batch.is_again,
+            n_not_finite=self.n_not_finite,
+            oom_steps=self.oom_steps,
+        )
+
+    async def _result(self, runner: Computes) -> FloatMatrix:
+        items = self.batch.items
+        tokens = TokenBatch(
+            ids=np.concatenate([item.ids for item in items]),
+            lengths=self.lengths,
+            full_lengths=np.fromiter((item.full_length for item in items), np.int32, len(items)),
+        )
+        call = self._call = asyncio.create_task(_embed(runner, tokens, is_precise=self.batch.is_precise))
+        try:
+            await asyncio.wait((call,))
+        finally:
+            if not call.done():  # the batcher closes: the call ends first
+                call.cancel()
+                await asyncio.wait((call,))
+                _ = call.cancelled() or call.exception()  # asyncio wants an error seen
+        if call.cancelled():
+            raise Abandoned if self._is_abandoned else RunnerCrashed("the model's runner dropped a batch")
+        return call.result()
+
+
+async def _embed(runner: Computes, tokens: TokenBatch, *, is_precise: bool) -> FloatMatrix:
+    return await runner.embed(tokens, is_precise=is_precise)
+
+
+async def call_tokenizer(runner: Computes, contents: Sequence[str | tuple[int, ...]]) -> TokenBatch:
+    """Returns the contents' tokens.
+
+    Raises: what the runner raises; RunnerCrashed if it dropped the call by itself; InferenceFailed for
+    what is no TurboError and for a result that does not fit.
+    """
+    try:
+        tokens = await runner.tokenize(contents)  # type: ignore[arg-type]  # all texts or all ids
+        if len(tokens.lengths) != len(contents):
+            raise ValueError(f"got {len(tokens.lengths)} lengths for {len(contents)} inputs. This is a bug.")
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RunnerCrashed("the model's runner dropped a call of its tokenizer") from None
+    except TurboError:
+        raise
+    except Exception as error:
+        logger.exception("tokenising failed")
+        raise InferenceFailed("the tokenizer failed; the server's log says why") from error
+    return tokens
+
+
+def lengths_of(items: Sequence[Item]) -> IntVector:
+    """Returns `[n]` int32, tokens of each item after truncation."""
+    return np.fromiter((item.length for item in items), np.int32, len(items))
+
+
+def not_finite_rows(vectors: FloatMatrix) -> list[int]:
+    """Returns the rows that hold NaN or infinity."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(vectors.sum()):  # NaN and infinity survive a sum
+            return []
+    rows: list[int] = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
+    return rows

@@ -1,0 +1,66 @@
+"""How large a batch may be, so that nobody waits long for a neighbour's."""
+
+from __future__ import annotations
+
+import msgspec
+
+from turbov2.types import Lane
+
+_INTERACTIVE_FOR_S = 10.0  # after an interactive request others expect the next one for so long
+# A batch of another lane may take this many times an interactive one. Whoever arrives behind it then
+# waits 1.25 forwards and takes one: 2.25, below the promised 3 by what tokenising and noise add.
+_SHARE = 1.25
+_ALPHA = 0.2  # weight of the newest interactive forward in their average
+
+
+class BatchLimits(msgspec.Struct, frozen=True):
+    """What was learnt of a model at load."""
+
+    max_cost: int  # tokens, padded if the model pads, whose forward takes about one slice
+    seconds_per_cost: float  # of such a forward
+
+
+class Pace:
+    """Learnt limits, corrected by what real forwards take.
+
+    While interactive requests come, batches of the other lanes shrink to about what an interactive
+    forward takes. Their size follows by feedback, size x wanted / taken, because a forward has a fixed
+    part that no seconds per token express: the fixed point is the wanted time whatever that part is.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._max_cost = limits.max_cost
+        self._seconds_per_cost = limits.seconds_per_cost
+        self._interactive_until_s = float("-inf")
+        self._interactive_s = 0.0  # what an interactive forward takes; 0: none ran yet
+        self._short_cost = 0.0  # of a batch that takes _SHARE of that
+
+    @property
+    def longest_cost(self) -> int:
+        """What a batch may cost when no interactive request is near."""
+        return self._max_cost
+
+    def expect_interactive(self, now_s: float) -> None:
+        """Afterwards other lanes' batches are short for a while."""
+        self._interactive_until_s = now_s + _INTERACTIVE_FOR_S
+
+    def max_cost(self, lane: Lane, now_s: float) -> int:
+        """Returns what the lane's next batch may cost."""
+        if lane == "interactive" or now_s >= self._interactive_until_s or not self._interactive_s:
+            return self._max_cost
+        return max(int(min(self._short_cost, self._max_cost)), 1)
+
+    def ran(self, lane: Lane, cost: int, taken_s: float) -> None:
+        """Corrects the limits by one forward that went well."""
+        if lane == "interactive":
+            if not self._interactive_s:
+                self._interactive_s = taken_s
+                self._short_cost = _SHARE * taken_s / self._seconds_per_cost
+            self._interactive_s += _ALPHA * (taken_s - self._interactive_s)
+        elif self._interactive_s and cost >= self._short_cost / 2:  # a smaller one says little
+            wanted = cost * _SHARE * self._interactive_s / max(taken_s, 1e-6)
+            self._short_cost = (self._short_cost + min(wanted, self._max_cost)) / 2
+
+    def shrink(self, cost: int) -> None:
+        """Halves the limit after a batch of this cost ran out of memory."""
+        self._max_cost = max(min(self._max_cost, cost) // 2, 1)

@@ -1,0 +1,137 @@
+"""Subscriptions: which inputs are in flight and which jobs wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from turbov2.batching.cache import CachedVector, VectorCache
+from turbov2.batching.fair import FairQueue
+from turbov2.batching.items import Answer, Item, State
+from turbov2.errors import TurboError
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
+
+
+class Subscriptions:
+    """Computes nothing: makes an item of each input that is new, and hands results to all who want them."""
+
+    def __init__(self, queue: FairQueue, cache: VectorCache | None) -> None:
+        self._queue = queue
+        self._cache = cache
+        self._in_flight: dict[Hashable, Item] = {}
+        self._has_dead = False  # a job left: some tokenised items may be wanted by nobody
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    def enter(self, answer: Answer, rows: range, now_s: float) -> None:
+        """Afterwards these inputs are answered, or in flight with the job among their subscribers."""
+        inputs = answer.job.inputs
+        for row in rows:
+            raw = inputs[row]
+            content = raw if isinstance(raw, str) else tuple(raw)
+            if self._cache is None or not self._recall(self._cache, answer, row, content):
+                self._subscribe(answer, row, content, now_s)
+        if answer.is_live and answer.waiting:
+            self._queue.put(answer)
+
+    def leave(self, answer: Answer) -> None:
+        """Afterwards nothing of a job that ended waits, unless others want it as well."""
+        answer.end()
+        for item in answer.waiting:
+            if item.state is State.QUEUED and not item.is_wanted():
+                self._in_flight.pop(item.key, None)
+        answer.waiting.clear()
+        self._has_dead = True
+
+    def drop_unwanted(self) -> None:
+        """Afterwards all tokenised items that wait are wanted by somebody."""
+        if not self._has_dead:
+            return
+        self._has_dead = False
+        for lane in self._queue.lanes:
+            if dead := [item for item in lane.ready if not item.is_wanted()]:
+                self._land(dead)
+                lane.drop(dead)
+
+    def wanted(self, items: Sequence[Item]) -> list[Item]:
+        """Returns those that somebody waits for. The others are in flight no more."""
+        wanted: list[Item] = []
+        dead: list[Item] = []
+        for item in items:
+            (wanted if item.is_wanted() else dead).append(item)
+        self._land(dead)
+        return wanted
+
+    def refuse_cut(self, items: Sequence[Item]) -> None:
+        """Afterwards no job that forbids truncation waits for one of these that was cut."""
+        self._has_dead = True
+        for item in items:
+            item.subscribers = [
+                (answer, row)
+                for answer, row in item.subscribers
+                if answer.accepts(row, item.length, item.full_length)
+            ]
+
+    def fail(self, items: Sequence[Item], error: TurboError) -> None:
+        """Afterwards all who waited for these items know why there is no vector."""
+        self._land(items)
+        for item in items:
+            for answer, row in item.subscribers:
+                answer.fail(row, error)
+
+    def fill(self, items: Sequence[Item], vectors: FloatMatrix, taken_s: float) -> None:
+        """Afterwards all who waited for these items have their rows, `vectors` `[n, d]` in items' order."""
+        self._land(items)
+        wanted: dict[Answer, tuple[list[int], list[int]]] = {}
+        for source, item in enumerate(items):
+            for answer, row in item.subscribers:
+                if answer.is_live:
+                    pair = wanted.get(answer)
+                    if pair is None:
+                        pair = wanted[answer] = ([], [])
+                    pair[0].append(source)
+                    pair[1].append(row)
+        n = len(items)
+        lengths = np.fromiter((item.length for item in items), np.int32, n)
+        full_lengths = np.fromiter((item.full_length for item in items), np.int32, n)
+        for answer, (sources, rows) in wanted.items():
+            answer.inference_s += taken_s
+            answer.fill(rows, vectors[sources], lengths[sources], full_lengths[sources])
+        if self._cache is not None:
+            for item, vector in zip(items, vectors, strict=True):
+                self._cache.put(item.content, CachedVector(vector, item.length, item.full_length))
+
+    def _recall(self, cache: VectorCache, answer: Answer, row: int, content: str | tuple[int, ...]) -> bool:
+        cached = cache.get(content)
+        if cached is None:
+            return False
+        if answer.accepts(row, cached.length, cached.full_length):
+            answer.n_cached += 1
+            one = (np.array([n], np.int32) for n in (cached.length, cached.full_length))
+            answer.fill([row], cached.vector[None, :], *one)
+        return True
+
+    def _subscribe(self, answer: Answer, row: int, content: str | tuple[int, ...], now_s: float) -> None:
+        alone = answer if answer.job.is_alone else None
+        key = content if alone is None else (answer, content)
+        item = self._in_flight.get(key)
+        if item is None:
+            item = Item(key, content, now_s, answer.rank, alone, [(answer, row)])
+            self._in_flight[key] = item
+        elif item.ids is None or answer.accepts(row, item.length, item.full_length):
+            answer.n_joined += 1
+            item.subscribers.append((answer, row))
+            if answer.rank < item.rank:
+                self._queue.promote(item, answer.rank)
+        if item.state is State.QUEUED:
+            # In its own turn as well: that may come earlier than the turn of whoever asked first.
+            answer.waiting.append(item)
+
+    def _land(self, items: Sequence[Item]) -> None:
+        for item in items:
+            self._in_flight.pop(item.key, None)
