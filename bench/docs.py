@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from bench.machine import RESULTS, ROOT
-from bench.tables import Result, Table, tables_of
+from bench.table import Result, Table
+from bench.tables import tables_of
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BEGIN = "<!-- figures: written by `python -m bench` from bench/results/*.json; do not edit -->"
@@ -15,6 +16,10 @@ PICTURES = {
     "start": ("start",),
     "kernel": ("kernel",),
     "servers": ("servers",),
+    "lanes": ("lanes",),
+    "overload": ("overload",),
+    "pressure": ("pressure",),
+    "soak": ("soak",),
 }
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.machine import RESULTS
+from bench import stress_plots
+from bench.picture import save, where
+from bench.table import Result
 
-mpl.use("Agg")
-Result = dict[str, Any]
 _COLOURS = {
     "turbov2 json": "#1f6feb",
     "turbov2 base64": "#79b8ff",
@@ -56,14 +55,14 @@ def _throughput(result: Result) -> None:
     axes.minorticks_off()
     axes.set_xlabel("texts per second (log scale); line: slowest to fastest round")
     axes.set_title(
-        f"Texts per second: TurboV2 and a plain server over HTTP, model2vec in process\n{_where(result)}"
+        f"Texts per second: TurboV2 and a plain server over HTTP, model2vec in process\n{where(result)}"
     )
     axes.grid(axis="x", which="both", alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    _save(figure, "http_throughput")
+    save(figure, "http_throughput")
 
 
 def _ratios(result: Result) -> None:
@@ -93,10 +92,10 @@ def _ratios(result: Result) -> None:
     axes.set_xlabel(
         "texts/s of TurboV2 over the other's (log scale); black: target, green: met, red: not met"
     )
-    axes.set_title(f"How many times as fast: median of rounds and range\n{_where(result)}")
+    axes.set_title(f"How many times as fast: median of rounds and range\n{where(result)}")
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, "http_ratios")
+    save(figure, "http_ratios")
 
 
 def _start(result: Result) -> None:
@@ -112,7 +111,7 @@ def _start(result: Result) -> None:
     _bars(memory_axes, memory, "{:.0f} MB", "#2da44e")
     memory_axes.axvline(result["targets"][1]["target"], color="#cf222e", lw=1, ls="--")
     memory_axes.set_title("Resident memory; dashed: target when ready", fontsize=10)
-    _save(figure, "start")
+    save(figure, "start")
 
 
 def _bars(axes: Axes, values: dict[str, float], form: str, colour: str) -> None:
@@ -136,11 +135,11 @@ def _kernel(result: Result) -> None:
             ways.plot(columns[part], values[part], "o-", label=label, color=f"C{place}", lw=1.5, ms=4)
     ways.set_yscale("log")
     ways.set_ylabel("us a text (log scale)")
-    ways.set_title(f"Text to vector in process; below is faster\n{_where(result)}")
+    ways.set_title(f"Text to vector in process; below is faster\n{where(result)}")
     ways.legend(fontsize=8, ncols=2)
     ways.grid(which="both", alpha=0.2)
     _stack(steps, result["request_us_per_text"])
-    _save(figure, "kernel")
+    save(figure, "kernel")
 
 
 def _stack(axes: Axes, found: dict[str, Any]) -> None:
@@ -172,17 +171,8 @@ def _servers(result: Result) -> None:
         axes.set_title(f"{texts.replace('1 texts', '1 text')} of 16 tokens a request")
         axes.set_xlabel("requests per second")
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    figure.suptitle(f"The same tiny application on each HTTP server ({_where(result)})", fontsize=11)
-    _save(figure, "servers")
-
-
-def _where(result: Result) -> str:
-    facts = result["machine"]
-    return f"{facts['cores']} cores shared with the load, Python {facts['python']}, {facts['date'][:10]}"
-
-
-def _save(figure: Figure, name: str) -> None:
-    figure.savefig(RESULTS / f"{name}.png", dpi=110)
+    figure.suptitle(f"The same tiny application on each HTTP server ({where(result)})", fontsize=11)
+    save(figure, "servers")
 
 
 _PLOTS: dict[str, Callable[[Result], None]] = {
@@ -190,4 +180,8 @@ _PLOTS: dict[str, Callable[[Result], None]] = {
     "start": _start,
     "kernel": _kernel,
     "servers": _servers,
+    "lanes": stress_plots.lanes,
+    "overload": stress_plots.overload,
+    "pressure": stress_plots.pressure,
+    "soak": stress_plots.soak,
 }

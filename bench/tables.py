@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-Result = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A title, a header and rows of text. The first column is the row's name."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+from bench import stress_tables
+from bench.table import Result, Table, number, ranged, verdict
 
 
 def tables_of(result: Result) -> list[Table]:
@@ -32,8 +22,8 @@ def show(result: Result) -> None:
     facts = result["machine"]
     for table in tables_of(result):
         rich = RichTable(title=table.title, title_justify="left")
-        for number, column in enumerate(table.header):
-            rich.add_column(column, justify="left" if number == 0 else "right")
+        for place, column in enumerate(table.header):
+            rich.add_column(column, justify="left" if place == 0 else "right")
         for row in table.rows:
             rich.add_row(*row)
         console.print(rich)
@@ -42,21 +32,6 @@ def show(result: Result) -> None:
         f"load average before {facts['load_average_before']}, others used {facts['others_share_before']:.0%} "
         f"of the machine; took {result['took_s']} s"
     )
-
-
-def number(value: float) -> str:
-    """Returns the value with three significant digits, thousands parted."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _ranged(found: dict[str, float]) -> str:
-    return f"{number(found['median'])} ({number(found['min'])}-{number(found['max'])})"
-
-
-def _verdict(met: bool | None) -> str:
-    return "" if met is None else ("pass" if met else "FAIL")
 
 
 def _http(result: Result) -> Iterator[Table]:
@@ -77,7 +52,7 @@ def _http(result: Result) -> Iterator[Table]:
             label = f"{ours.removeprefix('turbov2 ')} / {theirs}"
             goal = "" if target is None else f">= {target}"
             rows.append((scenario["name"], label, number(speeds[ours]), number(speeds[theirs]),
-                         _ranged(pair["ratio"]), goal, _verdict(pair["met"])))  # fmt: skip
+                         ranged(pair["ratio"]), goal, verdict(pair["met"])))  # fmt: skip
     yield Table("TurboV2 over HTTP, against model2vec in process and a plain server", header, rows)
     yield _latencies(result)
     yield Table(
@@ -93,7 +68,7 @@ def _http(result: Result) -> Iterator[Table]:
         "The load generator, 32 x 16 tokens as JSON, the same server",
         ("generator", "requests/s", "its own CPU, us a request"),
         [
-            (name, _ranged(found["requests_per_s"]), _ranged(found["client_us_per_request"]))
+            (name, ranged(found["requests_per_s"]), ranged(found["client_us_per_request"]))
             for name, found in result["generator"].items()
         ],
     )
@@ -126,18 +101,18 @@ def _latencies(result: Result) -> Table:
 def _start(result: Result) -> Iterator[Table]:
     targets = {target["name"]: target for target in result["targets"]}
     ready, memory = targets["ready (s)"], targets["idle RSS (MB)"]
-    rows = [("command to the first 200 on /readyz, s", _ranged(result["ready_s"]), f"< {ready['target']}",
-             _verdict(ready["met"]))]  # fmt: skip
-    rows += [(f"of it: {name}, s", _ranged(found), "", "") for name, found in result["steps_s"].items()]
+    rows = [("command to the first 200 on /readyz, s", ranged(result["ready_s"]), f"< {ready['target']}",
+             verdict(ready["met"]))]  # fmt: skip
+    rows += [(f"of it: {name}, s", ranged(found), "", "") for name, found in result["steps_s"].items()]
     for stage, found in result["rss_mb"].items():
         is_target = stage == "ready"
         goal = f"< {memory['target']}" if is_target else ""
         rows.append(
             (
                 f"resident memory, {stage}, MB",
-                _ranged(found),
+                ranged(found),
                 goal,
-                _verdict(memory["met"] if is_target else None),
+                verdict(memory["met"] if is_target else None),
             )
         )
     yield Table(
@@ -171,7 +146,7 @@ def _servers(result: Result) -> Iterator[Table]:
         for size in ("1 texts", "32 texts"):
             found = row[size]
             cells += [
-                _ranged(found["requests_per_s"]),
+                ranged(found["requests_per_s"]),
                 *(number(found[k]["median"]) for k in ("p50_ms", "p99_ms")),
             ]
         last = row["32 texts"]
@@ -190,7 +165,7 @@ def _servers(result: Result) -> Iterator[Table]:
     yield Table(
         "Writing [32, 256] float32",
         ("way", "us", "bytes"),
-        [(name, _ranged(found), f"{found['bytes']:,}") for name, found in ways],
+        [(name, ranged(found), f"{found['bytes']:,}") for name, found in ways],
     )
 
 
@@ -199,4 +174,8 @@ _TABLES: dict[str, Callable[[Result], Iterator[Table]]] = {
     "start": _start,
     "kernel": _kernel,
     "servers": _servers,
+    "lanes": stress_tables.lanes,
+    "overload": stress_tables.overload,
+    "pressure": stress_tables.pressure,
+    "soak": stress_tables.soak,
 }
