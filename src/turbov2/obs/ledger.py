@@ -111,10 +111,11 @@ class Entry:
 
     def _fields(self) -> Fields:
         """Returns what the request's access line tells of it."""
-        fields = {"model": self._model, "lane": self._lane, "n_items": self._n_items}
+        fields: Fields = {"model": self._model, "lane": self._lane, "n_items": self._n_items}
         if (answer := self._answer) is None:
             return fields
-        return fields | {
+        return {
+            **fields,
             "n_tokens": answer.n_tokens,
             "queue_ms": round(answer.queue_ns / 1e6, 2),
             "inference_ms": round(answer.inference_ns / 1e6, 2),
