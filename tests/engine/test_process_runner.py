@@ -14,18 +14,13 @@ import pytest
 import pytest_asyncio
 
 from turbov2.backends.fake import FakeBackend
-from turbov2.errors import (
-    InferenceFailed,
-    InputTooLong,
-    InvalidRequest,
-    LoadFailed,
-    RequestError,
-    RunnerCrashed,
-)
-from turbov2.runners import frames
+from turbov2.errors import InferenceFailed, InvalidRequest, LoadFailed, RunnerCrashed
+from turbov2.runners import frames, messages
 from turbov2.runners.process import ProcessRunner
 from turbov2.runners.worker import Inbox
-from turbov2.types import EmbedBatch, EmbedOutput, LoadSpec
+from turbov2.types import Inputs, LoadSpec, TokenBatch
+
+Output = tuple[TokenBatch, np.ndarray[Any, np.dtype[np.float32]]]
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -48,18 +43,31 @@ async def until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
             await asyncio.sleep(0.005)
 
 
-async def sent(runner: ProcessRunner, *inputs: str) -> asyncio.Task[EmbedOutput]:
-    """Returns the op once its frame is on the way: `embed` writes before it first waits."""
-    task = asyncio.create_task(runner.embed(EmbedBatch(list(inputs))))
+async def embed(runner: ProcessRunner, inputs: Inputs) -> Output:
+    tokens = await runner.tokenize(inputs)
+    return tokens, await runner.embed(tokens)
+
+
+def inline(inputs: Inputs, max_tokens: int | None = None, **options: Any) -> Output:
+    backend = FakeBackend(spec_of(max_tokens, **options))
+    tokens = backend.tokenize(inputs)
+    return tokens, backend.embed(tokens)
+
+
+async def sent(runner: ProcessRunner, *inputs: str, **options: Any) -> asyncio.Task[Any]:
+    """Returns the forward once its frame is on the way: `embed` writes before it first waits."""
+    tokens = FakeBackend(spec_of(**options)).tokenize(inputs)
+    task = asyncio.create_task(runner.embed(tokens))
     await asyncio.sleep(0)
     return task
 
 
-def assert_same(got: EmbedOutput, wanted: EmbedOutput) -> None:
-    np.testing.assert_array_equal(got.vectors, wanted.vectors)
-    np.testing.assert_array_equal(got.n_tokens, wanted.n_tokens)
-    np.testing.assert_array_equal(got.truncated, wanted.truncated)
-    assert got.vectors.dtype == np.float32
+def assert_same(got: Output, wanted: Output) -> None:
+    for name in TokenBatch.__struct_fields__:
+        np.testing.assert_array_equal(getattr(got[0], name), getattr(wanted[0], name))
+        assert getattr(got[0], name).dtype == np.int32
+    np.testing.assert_array_equal(got[1], wanted[1])
+    assert got[1].dtype == np.float32
 
 
 @pytest_asyncio.fixture
@@ -71,17 +79,29 @@ async def runner() -> AsyncIterator[ProcessRunner]:
     await runner.stop(5)
 
 
-BATCHES = {
-    "texts": EmbedBatch(["a b", "", "a b", "über 模型 🙂", "one two three four five"]),
-    "ids": EmbedBatch([[1, 2], [], [31_999], [5, 6, 7, 8, 9]]),
-    "nothing": EmbedBatch([]),
-    "nan": EmbedBatch(["NAN", "b"]),
+INPUTS: dict[str, Inputs] = {
+    "texts": ["a b", "", "a b", "über 模型 🙂", "one two three four five"],
+    "ids": [[1, 2], [], [31_999], [5, 6, 7, 8, 9]],
+    "nothing": [],
+    "nan": ["NAN", "b"],
 }
 
 
-@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES.keys())
-async def test_results_equal_the_inline_backend(runner: ProcessRunner, batch: EmbedBatch) -> None:
-    assert_same(await runner.embed(batch), FakeBackend(spec_of(4, nan_on="NAN")).embed(batch))
+@pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS.keys())
+async def test_results_equal_the_inline_backend(runner: ProcessRunner, inputs: Inputs) -> None:
+    assert_same(await embed(runner, inputs), inline(inputs, 4, nan_on="NAN"))
+
+
+async def test_a_precise_forward_is_asked_for() -> None:
+    runner = ProcessRunner()
+    await runner.start(spec_of(nan_on="NAN", nan_heals=True))
+    tokens, vectors = await embed(runner, ["NAN", "b"])
+    precise = await runner.embed(tokens, is_precise=True)
+    assert [np.isnan(each).any(axis=1).tolist() for each in (vectors, precise)] == [
+        [True, False],
+        [False] * 2,
+    ]
+    await runner.stop(5)
 
 
 async def test_start_tells_what_was_loaded() -> None:
@@ -95,41 +115,35 @@ async def test_start_tells_what_was_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "error", "says"),
+    ("inputs", "error", "says"),
     [
-        (
-            EmbedBatch(["a", "1 2 3 4 5"], truncate=False),
-            InputTooLong,
-            "input 1 has 5 tokens.*reads 4",
-        ),
-        (EmbedBatch([[1], [1, 2, 3, 4, 5]], truncate=False), InputTooLong, "input 1 has 5 tokens"),
-        (EmbedBatch([[32_000]]), RequestError, "32000.*31999"),
-        (EmbedBatch([[2**40]]), InvalidRequest, str(2**40)),
-        (EmbedBatch(["ok", "please FAIL"]), InferenceFailed, "told to fail"),
+        ([[1], [32_000]], InvalidRequest, "input 1 has token id 32000.*31999"),
+        ([[2**40]], InvalidRequest, str(2**40)),
+        (["\ud800"], InvalidRequest, "surrogate"),
+        (["ok", "please FAIL"], InferenceFailed, "told to fail"),
     ],
 )
-async def test_errors_cross(
-    runner: ProcessRunner, batch: EmbedBatch, error: type[Exception], says: str
-) -> None:
-    with pytest.raises(error, match=says):
-        await runner.embed(batch)
-    assert len((await runner.embed(EmbedBatch(["still", "here"]))).vectors) == 2
+async def test_errors_cross(runner: ProcessRunner, inputs: Inputs, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says) as caught:
+        await embed(runner, inputs)
+    assert getattr(caught.value, "param", None) == ("input" if error is InvalidRequest else None)
+    assert len((await embed(runner, ["still", "here"]))[1]) == 2
 
 
 async def test_fifty_ops_at_once_get_their_own_answers(runner: ProcessRunner) -> None:
-    batches = [EmbedBatch([f"op {i}", f"text {j}"]) for i, j in enumerate(range(50, 100))]
-    inline = FakeBackend(spec_of(4))
-    for got, batch in zip(await asyncio.gather(*map(runner.embed, batches)), batches, strict=True):
-        assert_same(got, inline.embed(batch))
+    batches = [[f"op {i}", f"text {j}"] for i, j in enumerate(range(50, 100))]
+    answers = await asyncio.gather(*(embed(runner, batch) for batch in batches))
+    for got, batch in zip(answers, batches, strict=True):
+        assert_same(got, inline(batch, 4))
 
 
-async def test_twenty_megabytes_of_text_pass_both_ways_at_once() -> None:
-    spec = spec_of(dimensions=65_536)
-    batch = EmbedBatch([f"{i} " + "x" * 100_000 for i in range(100)])
+async def test_twenty_megabytes_pass_both_ways_at_once() -> None:
+    options = {"dimensions": 65_536}
+    texts = [f"{i} " + "x" * 100_000 for i in range(100)]
     runner = ProcessRunner()
-    await runner.start(spec)
-    wanted = FakeBackend(spec).embed(batch)
-    for got in await asyncio.gather(runner.embed(batch), runner.embed(batch)):
+    await runner.start(spec_of(**options))
+    wanted = inline(texts, **options)
+    for got in await asyncio.gather(embed(runner, texts), embed(runner, texts)):
         assert_same(got, wanted)
     await runner.stop(5)
 
@@ -138,22 +152,38 @@ async def test_a_batch_no_frame_can_hold_is_refused_and_harms_nobody(
     runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "MAX_BUFFER_BYTES", 1000)
-    with pytest.raises(InvalidRequest, match="passes 1000 bytes"):
-        await runner.embed(EmbedBatch(["x" * 2000]))
-    await runner.embed(EmbedBatch(["fits"]))
+    with pytest.raises(InvalidRequest, match="pass 1000 bytes"):
+        await runner.tokenize(["x" * 2000])
+    await embed(runner, ["fits"])
+
+
+async def test_caches_are_freed_and_come_back(runner: ProcessRunner) -> None:
+    await runner.free_caches()
+    assert_same(await embed(runner, ["a b"]), inline(["a b"]))
+
+
+async def test_tokenizing_does_not_wait_for_a_forward() -> None:
+    runner = ProcessRunner()
+    await runner.start(spec_of(delay_s=0.5))
+    forward = await sent(runner, "slow")
+    for n_words in (1, 2, 3):
+        assert (await runner.tokenize(["word " * n_words])).lengths.tolist() == [n_words]
+    assert not forward.done()
+    assert len(await forward) == 1
+    await runner.stop(5)
 
 
 async def test_cancelling_drops_an_op_that_still_waits() -> None:
     runner = ProcessRunner()
     await runner.start(spec_of(delay_s=0.2, crash_on="CRASH"))
     first = await sent(runner, "first")
-    doomed = await sent(runner, "CRASH")  # ends the child if it is ever computed
+    doomed = await sent(runner, "CRASH", crash_on="CRASH")  # ends the child if it is ever computed
     last = await sent(runner, "last")
     doomed.cancel()
     with pytest.raises(asyncio.CancelledError):
         await doomed
-    assert_same(await first, FakeBackend(spec_of()).embed(EmbedBatch(["first"])))
-    assert_same(await last, FakeBackend(spec_of()).embed(EmbedBatch(["last"])))
+    np.testing.assert_array_equal(await first, inline(["first"])[1])
+    np.testing.assert_array_equal(await last, inline(["last"])[1])
     assert runner.is_alive
     await runner.stop(5)
 
@@ -163,27 +193,26 @@ async def test_the_late_answer_of_a_cancelled_op_is_nobodys() -> None:
     await runner.start(spec_of(delay_s=0.1))
     running = await sent(runner, "running")
     running.cancel()
-    after = await runner.embed(EmbedBatch(["after"]))
-    assert_same(after, FakeBackend(spec_of()).embed(EmbedBatch(["after"])))
+    assert_same(await embed(runner, ["after"]), inline(["after"]))
     await runner.stop(5)
 
 
-def test_the_inbox_turns_a_queued_embed_into_its_cancel() -> None:
+def test_the_inbox_drops_what_still_waits() -> None:
     inbox = Inbox()
     for op_id in (1, 2):
-        inbox.put(frames.Frame(frames.Embed(op_id, "texts", truncate=True), (np.zeros(9, np.uint8),)))
-    inbox.put(frames.Frame(frames.Cancel(2)))
-    inbox.put(frames.Frame(frames.Cancel(7)))  # unknown: ran already
-    inbox.put(frames.Frame(frames.Stop()))
-    assert isinstance(inbox.get().message, frames.Embed)
-    assert inbox.get() == frames.Frame(frames.Cancel(2))
-    assert inbox.get() == frames.Frame(frames.Stop())
+        inbox.put(frames.Frame(messages.Embed(op_id, is_precise=False), (np.zeros(9, np.uint8),)))
+    inbox.put(frames.Frame(messages.Stop()))
+    assert inbox.drop(2)
+    assert not inbox.drop(2)
+    assert not inbox.drop(7)  # unknown: ran already
+    assert inbox.get().message == messages.Embed(1, is_precise=False)
+    assert inbox.get() == frames.Frame(messages.Stop())
 
 
 async def test_waiting_behind_other_ops_is_not_hanging() -> None:
     runner = ProcessRunner(op_timeout_s=1.0)
     await runner.start(spec_of(delay_s=0.1))
-    await asyncio.gather(*(runner.embed(EmbedBatch([str(i)])) for i in range(14)))
+    await asyncio.gather(*(embed(runner, [str(i)]) for i in range(14)))
     await runner.stop(5)
 
 
@@ -192,7 +221,7 @@ async def test_stop_lets_running_work_finish_within_its_grace() -> None:
     await runner.start(spec_of(delay_s=0.1))
     ops = [await sent(runner, "one"), await sent(runner, "two")]
     await runner.stop(10)
-    assert [len((await op).vectors) for op in ops] == [1, 1]
+    assert [len(await op) for op in ops] == [1, 1]
 
 
 async def test_stop_is_idempotent_and_final() -> None:
@@ -206,7 +235,7 @@ async def test_stop_is_idempotent_and_final() -> None:
     assert not runner.is_alive
     assert is_reaped(pid)
     with pytest.raises(RunnerCrashed, match="was stopped"):
-        await runner.embed(EmbedBatch(["a"]))
+        await runner.tokenize(["a"])
     with pytest.raises(RuntimeError, match="once"):
         await runner.start(spec_of())
 
@@ -223,16 +252,17 @@ async def test_secrets_stay_with_the_parent(monkeypatch: pytest.MonkeyPatch) -> 
     assert {b"TURBO_TEST_PLAIN=inherited", b"OMP_NUM_THREADS=1", b"OMP_WAIT_POLICY=passive"} <= {*variables}
 
 
-async def test_the_child_leaves_ctrl_c_to_the_parent(runner: ProcessRunner) -> None:
+async def test_the_child_leaves_its_end_to_the_parent(runner: ProcessRunner) -> None:
     os.kill(runner.pid, signal.SIGINT)
-    await runner.embed(EmbedBatch(["a"]))
+    os.kill(runner.pid, signal.SIGTERM)
+    await embed(runner, ["a"])
 
 
 async def test_twenty_lives_leave_nothing_behind() -> None:
     async def live() -> int:
         runner = ProcessRunner()
         await runner.start(spec_of())
-        await runner.embed(EmbedBatch(["a"]))
+        await embed(runner, ["a"])
         await runner.stop(5)
         return runner.pid
 
@@ -251,10 +281,10 @@ def test_it_runs_under_uvloop() -> None:
         ended = asyncio.Event()
         runner = ProcessRunner(on_exit=lambda _: ended.set())
         await runner.start(spec_of(crash_on="CRASH"))
-        batch = EmbedBatch(["x" * 100_000] * 20)
-        assert_same(await runner.embed(batch), FakeBackend(spec_of()).embed(batch))
+        texts = ["x" * 100_000] * 20
+        assert_same(await embed(runner, texts), inline(texts))
         with pytest.raises(RunnerCrashed, match="signal 9"):
-            await runner.embed(EmbedBatch(["CRASH"]))
+            await embed(runner, ["CRASH"])
         await asyncio.wait_for(ended.wait(), 5)
         await runner.stop(5)
 
@@ -297,3 +327,12 @@ async def test_stop_during_a_start_wins() -> None:
     with pytest.raises(RunnerCrashed, match="was stopped"):
         await start
     assert is_reaped(runner.pid)
+
+
+async def test_the_kernel_takes_a_model_before_the_server(runner: ProcessRunner) -> None:
+    ours, childs = (int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in ("self", runner.pid))
+    assert childs == min(ours + 500, 1000)
+
+
+async def test_the_child_leads_a_group_of_its_own(runner: ProcessRunner) -> None:
+    assert os.getpgid(runner.pid) == os.getsid(runner.pid) == runner.pid

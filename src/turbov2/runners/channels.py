@@ -13,6 +13,7 @@ log = logging.getLogger("turbov2.runners.process")
 
 _STDERR_LINES = 40  # kept for the log entry about a death
 _STDERR_LINE_BYTES = 500
+_STDERR_LINES_PER_S = 100  # logged
 
 
 class Ends(NamedTuple):
@@ -41,28 +42,54 @@ def open_channels() -> tuple[Ends, Ends]:
 
 
 class Stderr(asyncio.Protocol):
-    """Logs what the child prints, each line cut to a bound, and keeps the last lines."""
+    """Logs what the child prints, and keeps the last lines.
+
+    Bounded whatever a child prints: lines are cut, of each read only the last lines are looked at, and
+    beyond so many a second they are counted instead of logged.
+    """
 
     def __init__(self, model: str) -> None:
+        loop = asyncio.get_running_loop()
         self.tail: deque[str] = deque(maxlen=_STDERR_LINES)
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
         self._model = model
         self._rest = b""
+        self._time = loop.time
+        self._second = 0  # of the loop's time, in which `_n_logged` lines were logged
+        self._n_logged = 0
+        self._n_left_out = 0
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop with what was printed."""
         # Progress bars end their lines with a carriage return.
-        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        head, *lines = (b"\n" + self._rest + data.replace(b"\r", b"\n")).rsplit(b"\n", _STDERR_LINES)
+        self._n_left_out += head.count(b"\n")
+        self._rest = lines.pop()[:_STDERR_LINE_BYTES]
         for line in lines:
             self._keep(line)
-        self._rest = rest[:_STDERR_LINE_BYTES]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop when the child has closed its end."""
         self._keep(self._rest)
+        self._tell_left_out()
         self.closed.set_result(None)
 
     def _keep(self, line: bytes) -> None:
         if text := line[:_STDERR_LINE_BYTES].decode(errors="replace").rstrip():
             self.tail.append(text)
+            self._log(text)
+
+    def _log(self, text: str) -> None:
+        if (second := int(self._time())) != self._second:
+            self._tell_left_out()
+            self._second, self._n_logged = second, 0
+        if self._n_logged < _STDERR_LINES_PER_S:
+            self._n_logged += 1
             log.info("model '%s' says: %s", self._model, text)
+        else:
+            self._n_left_out += 1
+
+    def _tell_left_out(self) -> None:
+        if self._n_left_out:
+            log.info("model '%s' said %d lines more", self._model, self._n_left_out)
+            self._n_left_out = 0

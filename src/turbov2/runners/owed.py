@@ -34,10 +34,10 @@ class Owed:
         self._n_open: Counter[Thread] = Counter()
         self._progress_at: dict[Thread, float] = {}  # loop time
         self._n_steps = 0
-        self._op_ids = itertools.count(say.HELLO_ID)
+        self._op_ids = itertools.count(say.HELLO_ID + 1)
 
     def new_id(self) -> int:
-        """Returns an id that no op had before; the first is Hello's."""
+        """Returns an id that no op had before."""
         return next(self._op_ids)
 
     def open(self, op_id: int, thread: Thread, read: Callable[[Frame], object]) -> asyncio.Future[object]:
