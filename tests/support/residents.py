@@ -1,34 +1,45 @@
-"""Models that are none, for residency: loads and unloads last as long as a test says, and are noted."""
+"""Models that are none, on a machine that is none: loads, unloads and memory do what a test says."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from turbov2.catalog import ModelSpec, PathWeights
 from turbov2.errors import TurboError
-from turbov2.residency import Residency
+from turbov2.residency import HOST, Event, Footprints, Pool, Residency
 
-MB = 1_000_000
+UNIT = 1_150_000  # bytes; what is estimated as 1 MB, with the margin that estimates get
+CUDA: Pool = "cuda:0"
 
 
-def spec_of(name: str, mb: int = 10) -> ModelSpec:
-    return ModelSpec(name, "embed", "fake", "inline", PathWeights("x"), host_bytes=mb * MB)
+def spec_of(name: str, units: int = 10, cuda_units: int = 0, **fields: Any) -> ModelSpec:
+    """Returns a model whose estimate is exact: it takes so many UNITs."""
+    sizes = {"host_bytes": units * 1_000_000, "device_bytes": cuda_units * 1_000_000}
+    return ModelSpec(name, "embed", "fake", "inline", PathWeights("x"), **sizes, **fields)
+
+
+def honest_bytes(spec: ModelSpec) -> dict[Pool, int]:
+    """Returns what the model takes when nothing goes wrong."""
+    sizes = {HOST: spec.host_bytes // 1_000_000 * UNIT, CUDA: spec.device_bytes // 1_000_000 * UNIT}
+    return {pool: n_bytes for pool, n_bytes in sizes.items() if n_bytes}
 
 
 class FakeHeld:
-    """Closing it waits for `world.close_s`, or for `may_close` where a test drives it by hand."""
+    """A loaded model. `bytes` is what it really takes, until it is closed and its memory came back."""
 
-    def __init__(self, world: World, spec: ModelSpec, n_bytes: int) -> None:
+    def __init__(self, world: World, spec: ModelSpec, bytes_: dict[Pool, int]) -> None:
         self.world = world
         self.spec = spec
-        self.n_bytes = n_bytes
+        self.bytes = bytes_
         self.is_alive = True
         self.is_closing = False
         self.holders = 0
         self.may_close: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def host_bytes(self) -> int:
-        return self.n_bytes
+    async def measure(self) -> dict[Pool, int]:
+        self.world.n_measured += 1
+        return dict(self.bytes)
 
     async def close(self, grace_s: float) -> None:
         assert not self.is_closing, "closed twice"
@@ -38,8 +49,41 @@ class FakeHeld:
             await self.may_close
         else:
             await asyncio.sleep(self.world.close_s)
-        self.world.held.remove(self)
+        if self.world.lingers_s:
+            asyncio.get_running_loop().call_later(self.world.lingers_s, self.give_back)
+        else:
+            self.give_back()
         self.world.unloads.append(self.spec.name)
+
+    def give_back(self) -> None:
+        """Afterwards its memory is back."""
+        self.bytes = {}
+        if self in self.world.held:
+            self.world.held.remove(self)
+
+
+class FakeMemory:
+    """The machine: what it has, less what models and others take."""
+
+    def __init__(self, world: World, budgets: dict[Pool, int]) -> None:
+        self._world = world
+        self._budgets = budgets
+        self.total_bytes = {pool: 100 * n_bytes for pool, n_bytes in budgets.items()}
+        self.others: dict[Pool, int] = {}  # what other programs take
+        self.margins: dict[Pool, int] = {}
+
+    def budgets(self) -> dict[Pool, int]:
+        return dict(self._budgets)
+
+    def margin_bytes(self, pool: Pool) -> int:
+        return self.margins.get(pool, 0)
+
+    def available_bytes(self, pool: Pool) -> int:
+        taken = self.others.get(pool, 0) + self._world.taken_bytes(pool)
+        return self.total_bytes.get(pool, 0) - taken
+
+    def process_bytes(self, pid: int) -> dict[Pool, int]:
+        raise AssertionError("residency measures models, not processes")
 
 
 class World:
@@ -50,57 +94,92 @@ class World:
 
     def __init__(
         self,
-        budget_mb: int = 100,
+        budget: int = 100,
+        cuda_budget: int = 100,
         *,
         keep_alive_s: float = 60.0,
         load_timeout_s: float = 1000.0,
         is_manual: bool = False,
     ) -> None:
-        self.budget_bytes = budget_mb * MB
+        self.budgets = {HOST: budget * UNIT, CUDA: cuda_budget * UNIT}
+        self.memory = FakeMemory(self, self.budgets)
+        self.footprints = Footprints(None)
+        self.events: list[Event] = []
         self.residency: Residency[FakeHeld] = Residency(
-            self._load, self.budget_bytes, keep_alive_s, load_timeout_s
+            self,
+            self.memory,
+            keep_alive_s=keep_alive_s,
+            load_timeout_s=load_timeout_s,
+            footprints=self.footprints,
+            on_event=self.events.append,
         )
+        self.size_s = 0.0
         self.load_s = 1.0
         self.close_s = 0.5
-        self.growth_mb = 0
+        self.lingers_s = 0.0  # from the end of `close` until memory is back
+        self.growth = 0  # UNITs of the host that loads take beyond their estimate
         self.failures: dict[str, list[BaseException]] = {}  # by name: what its next loads raise
         self.is_manual = is_manual
+        self.is_honest = True  # False once some model takes more than it should
         self.is_ending = False
         self.loading: dict[str, asyncio.Future[None]] = {}
-        self.held: list[FakeHeld] = []
+        self.held: list[FakeHeld] = []  # until their memory is back
+        self.sized: list[str] = []
         self.loads: list[str] = []  # names, as their loads started
-        self.unloads: list[str] = []  # names, as they were gone
-        self._reserved_bytes: dict[str, int] = {}
+        self.unloads: list[str] = []  # names, as they were closed
+        self.n_measured = 0
+        self._growing: dict[str, dict[Pool, int]] = {}  # what loads in progress took already
 
-    def real_bytes(self) -> int:
-        return sum(held.n_bytes for held in self.held) + sum(self._reserved_bytes.values())
+    def taken_bytes(self, pool: Pool) -> int:
+        """Returns what models really take: it appears while they load and goes some time after they end."""
+        growing = sum(bytes_.get(pool, 0) for bytes_ in self._growing.values())
+        return growing + sum(held.bytes.get(pool, 0) for held in self.held)
 
-    async def _load(self, spec: ModelSpec) -> FakeHeld:
-        name = spec.name
+    def keeps_budgets(self) -> bool:
+        return all(self.taken_bytes(pool) <= n_bytes for pool, n_bytes in self.budgets.items())
+
+    async def size(self, spec: ModelSpec) -> dict[Pool, int]:
+        self.sized.append(spec.name)
+        if self.size_s:
+            await asyncio.sleep(self.size_s)
+        return {HOST: spec.host_bytes, CUDA: spec.device_bytes}
+
+    async def load(self, spec: ModelSpec) -> FakeHeld:
+        name, bytes_ = spec.name, honest_bytes(spec)
         assert name not in self.loading, f"{name} is loaded twice at a time"
-        assert all(held.spec.name != name for held in self.held), f"{name} is loaded beside itself"
-        assert self.residency.committed_bytes() <= self.budget_bytes
-        if not self.growth_mb:  # else residency learns a step later how much another load took
-            assert self.real_bytes() + spec.host_bytes <= self.budget_bytes, "its room is not free yet"
+        living = [held for held in self.held if not held.is_closing]
+        assert all(held.spec.name != name for held in living), f"{name} is loaded beside itself"
+        if self.is_honest and not self.growth:
+            for pool, budget in self.budgets.items():
+                assert self.residency.committed_bytes(pool) <= budget
         self.loads.append(name)
         self.loading[name] = asyncio.get_running_loop().create_future()
-        self._reserved_bytes[name] = spec.host_bytes
         try:
-            await (self.loading[name] if self.is_manual else asyncio.sleep(self.load_s))
+            self._growing[name] = {pool: n_bytes // 2 for pool, n_bytes in bytes_.items()}
+            await (self.loading[name] if self.is_manual else asyncio.sleep(self.load_s / 2))
+            self._growing[name] = bytes_
+            if not self.is_manual:
+                await asyncio.sleep(self.load_s / 2)
             if self.failures.get(name):
                 raise self.failures[name].pop(0)
         finally:
-            del self.loading[name], self._reserved_bytes[name]
-        held = FakeHeld(self, spec, spec.host_bytes + self.growth_mb * MB)
+            del self.loading[name], self._growing[name]
+        held = FakeHeld(self, spec, bytes_ | {HOST: bytes_.get(HOST, 0) + self.growth * UNIT})
         self.held.append(held)
         return held
+
+    def crash(self, held: FakeHeld, reason: str = "ended (signal 9)") -> None:
+        """What a runner does when its process dies: the memory is free at once."""
+        held.is_alive = False
+        held.bytes = {}
+        self.residency.died(held.spec.name, reason)
 
     async def end(self) -> None:
         self.is_ending = True
         await self.residency.close()
         assert not self.residency.residents()
-        assert not self.held
-        assert self.residency.committed_bytes() == 0
+        assert all(held.is_closing for held in self.held)
+        assert all(self.residency.committed_bytes(pool) == 0 for pool in self.budgets)
 
 
 class Call:

@@ -1,10 +1,33 @@
 """The one owner of memory: what is loaded, who holds it, what has to go.
 
 Owns the table of residents and every decision about it. Must not know requests, wires, or how a model
-is loaded: it is given a function that loads and gets back something it can measure and close.
+is loaded: it is given `Models` that size and load, and gets back something it can measure and close.
 """
 
-from turbov2.residency.residency import Lease, Residency
-from turbov2.residency.states import Held, Resident, State
+from turbov2.residency.events import Event
+from turbov2.residency.footprints import Footprints
+from turbov2.residency.leases import Lease
+from turbov2.residency.memory import MachineMemory, Memory
+from turbov2.residency.plan import Obstacle, Plan, Victim
+from turbov2.residency.pools import HOST, Bytes, Pool
+from turbov2.residency.residency import Residency
+from turbov2.residency.states import Held, Models, Resident, State
 
-__all__ = ["Held", "Lease", "Resident", "Residency", "State"]
+__all__ = [
+    "HOST",
+    "Bytes",
+    "Event",
+    "Footprints",
+    "Held",
+    "Lease",
+    "MachineMemory",
+    "Memory",
+    "Models",
+    "Obstacle",
+    "Plan",
+    "Pool",
+    "Residency",
+    "Resident",
+    "State",
+    "Victim",
+]
