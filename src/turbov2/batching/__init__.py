@@ -5,6 +5,7 @@ where it runs, or any wire: it is given whatever can tokenise and embed.
 """
 
 from turbov2.batching.admission import Gate, Ticket
+from turbov2.batching.at_once import answer_at_once
 from turbov2.batching.batcher import Batcher
 from turbov2.batching.cache import VectorCache
 from turbov2.batching.forward import Computes
@@ -23,5 +24,6 @@ __all__ = [
     "RunnerLost",
     "Ticket",
     "VectorCache",
+    "answer_at_once",
     "learn_limits",
 ]

@@ -149,12 +149,13 @@ class Batcher:
     async def _tokenize_all(self) -> None:
         while True:
             self._subscriptions.drop_unwanted()
-            lane = self._queue.next_to_tokenize(self._pace.longest_cost)
+            max_cost = self._pace.longest_cost
+            lane = self._queue.next_to_tokenize(max_cost)
             if lane is None:
                 self._has_texts.clear()
                 await self._has_texts.wait()
                 continue
-            items, flows = lane.take_chunk()
+            items, flows = lane.take_chunk(max_cost)
             if items:
                 await self._tokenize(lane, items, flows)
                 self._has_tokens.set()

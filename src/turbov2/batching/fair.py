@@ -99,9 +99,8 @@ class LaneQueue:
         return bool(self._active or self.ready or self.again)
 
     def wants_tokens(self, max_cost: int) -> bool:
-        """Returns whether there is something to tokenise and little is ready."""
-        is_full = self.n_ready_tokens >= _N_AHEAD * max_cost or len(self.ready) >= _N_AHEAD * MAX_BATCH_ITEMS
-        return bool(self._active) and not is_full
+        """Returns whether little is ready of what waits, or something more urgent came."""
+        return bool(self._active) and (self._room(max_cost) > 0 or self._is_urgent())
 
     def put(self, answer: Answer) -> None:
         """Afterwards the answer's waiting items have turns."""
@@ -115,12 +114,12 @@ class LaneQueue:
             flow.tag = max(flow.tag, self.virtual)
             heapq.heappush(self._active, (flow.tag, next(self._order), flow))
 
-    def take_chunk(self) -> tuple[list[Item], list[Flow]]:
+    def take_chunk(self, max_cost: int) -> tuple[list[Item], list[Flow]]:
         """Returns the items to tokenise together, all texts or all ids, and the flows that pay for each."""
         items: list[Item] = []
         flows: list[Flow] = []
-        n_chars = 0
-        while self._active and len(items) < MAX_CHUNK_ITEMS:
+        n_chars, room = 0, self._room(max_cost)
+        while self._active and len(items) < MAX_CHUNK_ITEMS and (room > 0 or self._is_urgent()):
             flow = self._active[0][2]
             item = flow.head()
             if item is None:
@@ -133,9 +132,19 @@ class LaneQueue:
             flow.take(item)
             item.rank = min(item.rank, self.rank)
             heapq.heapreplace(self._active, (flow.tag, next(self._order), flow))
+            room -= item.estimate
             items.append(item)
             flows.append(flow)
         return items, flows
+
+    def _room(self, max_cost: int) -> int:
+        """Returns how many tokens more are worth keeping ready; not above 0: enough."""
+        is_full = len(self.ready) >= _N_AHEAD * MAX_BATCH_ITEMS
+        return 0 if is_full else _N_AHEAD * max_cost - self.n_ready_tokens
+
+    def _is_urgent(self) -> bool:
+        """Returns whether the next text comes before what is ready: a key that was idle is back."""
+        return bool(self.ready) and self._active[0][0] < self.ready[-1].tag
 
     def make_ready(self, item: Item) -> None:
         """Afterwards the item, whose tokens are known, waits for a forward."""
