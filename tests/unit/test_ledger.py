@@ -32,6 +32,11 @@ class Asked(msgspec.Struct):
     traceparent: str = ""
 
 
+def value(meters: Meters, name: str) -> float:
+    text = b"".join(meters.text()).decode()
+    return sum(s.value for f in text_string_to_metric_families(text) for s in f.samples if s.name == name)
+
+
 def ends(meters: Meters) -> dict[tuple[str, str], float]:
     text = b"".join(meters.text()).decode()
     return {
@@ -43,9 +48,7 @@ def ends(meters: Meters) -> dict[tuple[str, str], float]:
 
 
 def in_flight(meters: Meters) -> float:
-    text = b"".join(meters.text()).decode()
-    families = text_string_to_metric_families(text)
-    return sum(s.value for f in families for s in f.samples if s.name == "turbov2_requests_in_flight")
+    return value(meters, "turbov2_requests_in_flight")
 
 
 @pytest.fixture
@@ -60,6 +63,17 @@ def test_an_answer_is_counted_when_its_block_ends(meters: Meters):
         assert ends(meters) == {}
     assert in_flight(meters) == 0
     assert ends(meters) == {("answered", ""): 1}
+
+
+def test_only_what_was_queued_is_counted_as_queued(meters: Meters):
+    ledger = Ledger(meters.requests)
+    for answer in (Told(), Told(queue_ns=0, tokenize_ns=0)):
+        with ledger.entry("a", "default", 3, Asked()) as entry:
+            entry.answered(answer)
+    assert value(meters, "turbov2_input_tokens_total") == 34
+    assert value(meters, "turbov2_queue_duration_seconds_count") == 1
+    assert value(meters, "turbov2_queue_duration_seconds_sum") == pytest.approx(0.005)
+    assert value(meters, "turbov2_tokenize_duration_seconds_sum") == pytest.approx(0.002)
 
 
 @pytest.mark.parametrize(

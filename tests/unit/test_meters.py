@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import timeit
 from collections import Counter as Tally
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.support.clock import now_s, on_clock
+from turbov2.batching import BatchRecord
 from turbov2.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -29,9 +31,10 @@ from turbov2.errors import (
 from turbov2.obs import lag as lag_module
 from turbov2.obs.levels import PoolLevel, QueueLevel, ResidentLevel
 from turbov2.obs.meters import Meters, metrics_table
-from turbov2.obs.model_meters import EvictionReason
 from turbov2.obs.request_meters import EXPIRED, Outcome, outcome_of
 from turbov2.obs.series import Histogram as LoopHistogram
+from turbov2.types import MemoryEvent
+from turbov2.types.memory import EventKind
 
 ENDS: list[tuple[BaseException | None, Outcome, str]] = [
     (None, "answered", ""),
@@ -48,14 +51,30 @@ ENDS: list[tuple[BaseException | None, Outcome, str]] = [
 ]
 
 
-class Ran(msgspec.Struct):
-    lane: str = "default"
-    n_items: int = 4
-    n_tokens: int = 300
-    cost: int = 400
-    queue_ns: int = 20_000_000
-    tokenize_ns: int = 2_000_000
-    inference_ns: int = 30_000_000
+MEMORY_EVENTS = [
+    ("loaded", "turbov2_loads_total", {}),
+    ("load_failed", "turbov2_load_failures_total", {}),
+    ("refused", "turbov2_load_refusals_total", {}),
+    ("crashed", "turbov2_crashes_total", {}),
+    ("leaked", "turbov2_leaks_total", {}),
+    ("evicted", "turbov2_evictions_total", {"reason": "made_room"}),
+    ("expired", "turbov2_evictions_total", {"reason": "keep_alive"}),
+    ("unloaded", "turbov2_evictions_total", {"reason": "asked"}),
+    ("recycled", "turbov2_evictions_total", {"reason": "recycled"}),
+]
+KINDS = [kind for kind, *_ in MEMORY_EVENTS]
+
+
+def happened(kind: Any) -> MemoryEvent:
+    return MemoryEvent(dt.datetime.now(dt.UTC), kind, "a", "for a reason", {"host": 5}, seconds=0.3)
+
+
+RAN = BatchRecord(
+    lane="default", n_items=4, n_tokens=300, cost=400, queue_ns=0, inference_ns=30_000_000, outcome="ok"
+)
+RAN_OUT = msgspec.structs.replace(
+    RAN, outcome="oom", oom_steps=("free_caches", "evict", "split"), n_not_finite=2
+)
 
 
 class World:
@@ -96,16 +115,15 @@ def busy() -> Meters:
         meters.requests.accepted("a", "default", 2)
         meters.requests.ended("a", "default", 0.02, 9, error)
     meters.http.answered("/api/embed", 200, 0.01)
-    meters.batches.ran("a", Ran())
-    meters.batches.gave_items("a", "cached", 3)
-    meters.batches.ran_out_of_memory("a", "split")
-    meters.models.loaded("a", 0.3)
-    meters.models.failed_to_load("a")
-    meters.models.evicted("a", "made_room")
-    meters.models.crashed("a")
+    meters.requests.queued("a", "default", 20_000_000, 2_000_000)
+    meters.batches.ran("a", RAN)
+    meters.batches.ran("a", RAN_OUT)
+    meters.batches.answered("a", n_items=10, n_cached=3, n_joined=2)
+    for kind in KINDS:
+        meters.models.memory_event(happened(kind))
     world.all_pools = [PoolLevel("host", 100, 60, 40)]
     world.all_residents = [ResidentLevel("a", "ready", 2, {"host": 50, "cuda:0": 7}, {"host": 60})]
-    world.all_queues = [QueueLevel("a", "bulk", 5, 70, 900)]
+    world.all_queues = [QueueLevel("a", 5, 70, 900)]
     meters.watch(world)
     return meters
 
@@ -159,31 +177,47 @@ def test_genai_names_labels_and_bounds_are_the_conventions():
     assert [float(s.labels["le"]) for s in tokens] == [*(4**power for power in range(14)), float("inf")]
 
 
-def test_a_batch_shows_its_size_its_padding_and_where_time_went():
+def test_a_batch_shows_its_size_its_padding_and_its_end():
     samples = scrape(busy())
-    assert total(samples, "turbov2_batch_items_sum", model="a") == 4
+    assert total(samples, "turbov2_batch_items_sum", model="a") == 8
     padding = 1 - total(samples, "turbov2_batch_tokens_sum") / total(
         samples, "turbov2_batch_computed_tokens_total"
     )
     assert padding == pytest.approx(0.25)
+    assert total(samples, "turbov2_inference_duration_seconds_sum") == pytest.approx(0.06)
+    assert present(samples, "turbov2_batches_total") == {("a", "ok"): 1, ("a", "oom"): 1}
+    steps = present(samples, "turbov2_oom_recoveries_total")
+    assert steps == {("a", step): 1 for step in ("free_caches", "evict", "split")}
+    assert total(samples, "turbov2_not_finite_rows_total") == 2
+
+
+def test_inputs_are_counted_by_where_their_vector_came_from():
+    sources = present(scrape(busy()), "turbov2_items_total")
+    assert sources == {("a", "computed"): 5, ("a", "cached"): 3, ("a", "joined"): 2}
+
+
+def test_queueing_is_told_by_lane():
+    samples = scrape(busy())
     assert total(samples, "turbov2_queue_duration_seconds_sum", lane="default") == pytest.approx(0.02)
     assert total(samples, "turbov2_tokenize_duration_seconds_sum") == pytest.approx(0.002)
-    assert total(samples, "turbov2_inference_duration_seconds_sum") == pytest.approx(0.03)
 
 
-def test_what_may_befall_a_loaded_model_is_shown_as_zero():
+@pytest.mark.parametrize(("kind", "name", "labels"), MEMORY_EVENTS)
+def test_memory_events_are_counted(kind: str, name: str, labels: dict[str, str]):
     meters = Meters()
-    meters.models.loaded("a", 0.3)
+    meters.models.memory_event(happened("loaded"))
     before = scrape(meters)
-    reasons = get_args(EvictionReason)
-    evictions = present(before, "turbov2_evictions_total")
-    assert evictions == {("a", reason): 0 for reason in reasons}
-    assert present(before, "turbov2_crashes_total") == {("a",): 0}
-    meters.models.loaded("a", 0.3)
-    meters.models.crashed("a")
+    # There is a 0 before the first step: else Prometheus would not see it.
+    assert [s.value for s in before if s.name == name and labels.items() <= s.labels.items()] in ([0], [1])
+    meters.models.memory_event(happened(kind))
     after = scrape(meters)
-    assert total(after, "turbov2_loads_total") == 2
-    assert total(after, "turbov2_crashes_total") == 1
+    assert total(after, name, model="a", **labels) == total(before, name, model="a", **labels) + 1
+    changed = [s for s in after if s not in before and "duration" not in s.name]
+    assert len(changed) == 1
+
+
+def test_every_kind_of_event_is_counted():
+    assert set(get_args(EventKind)) <= set(KINDS)
 
 
 def test_gauges_read_the_present():
@@ -192,7 +226,7 @@ def test_gauges_read_the_present():
     meters.watch(world)
     world.all_pools = [PoolLevel("host", 100, 60, 40), PoolLevel("cuda:0", 9, 8, 7)]
     world.all_residents = [ResidentLevel("a", "ready", 2, {"host": 50, "cuda:0": 7}, {"host": 60})]
-    world.all_queues = [QueueLevel("a", "bulk", 5, 70, 900)]
+    world.all_queues = [QueueLevel("a", 5, 70, 900)]
     samples = scrape(meters)
     assert present(samples, "turbov2_pool_budget_bytes") == {("host",): 100, ("cuda:0",): 9}
     assert present(samples, "turbov2_pool_committed_bytes") == {("host",): 60, ("cuda:0",): 8}
@@ -201,9 +235,9 @@ def test_gauges_read_the_present():
     assert present(samples, "turbov2_model_estimated_bytes") == {("a", "host"): 60}
     assert present(samples, "turbov2_model_leases") == {("a",): 2}
     assert present(samples, "turbov2_model_state") == {("a", "ready"): 1}
-    assert present(samples, "turbov2_queue_items") == {("bulk", "a"): 5}
-    assert present(samples, "turbov2_queue_tokens") == {("bulk", "a"): 70}
-    assert present(samples, "turbov2_queue_bytes") == {("bulk", "a"): 900}
+    assert present(samples, "turbov2_queue_items") == {("a",): 5}
+    assert present(samples, "turbov2_queue_tokens") == {("a",): 70}
+    assert present(samples, "turbov2_queue_bytes") == {("a",): 900}
     world.all_residents = []
     assert present(scrape(meters), "turbov2_model_state") == {}
 

@@ -102,7 +102,11 @@ class Entry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ended_ns = time.perf_counter_ns()
-        n_tokens = self._answer.n_tokens if self._answer is not None else 0
+        answer, n_tokens = self._answer, 0
+        if answer is not None:
+            n_tokens = answer.n_tokens
+            if answer.queue_ns or answer.tokenize_ns:
+                self._meters.queued(self._model, self._lane, answer.queue_ns, answer.tokenize_ns)
         self._meters.ended(self._model, self._lane, (ended_ns - self._started_ns) / 1e9, n_tokens, error)
         if (request := current_request()) is not None:
             request.fields = self._fields

@@ -30,13 +30,12 @@ class ResidentLevel(msgspec.Struct, frozen=True):
 
 
 class QueueLevel(msgspec.Struct, frozen=True):
-    """What waits for one model in one lane."""
+    """What waits for one loaded model."""
 
     model: str
-    lane: str
-    n_items: int
-    n_tokens: int
-    n_bytes: int
+    n_items: int  # without a forward yet
+    n_tokens: int  # of those that are tokenised
+    n_bytes: int  # of admitted texts
 
 
 class Levels(Protocol):
@@ -49,7 +48,7 @@ class Levels(Protocol):
         """Returns every model in the residency table, once."""
 
     def queues(self) -> Iterable[QueueLevel]:
-        """Returns every lane of every loaded model, once."""
+        """Returns every loaded model that has a queue, once."""
 
 
 class NoLevels:
@@ -75,7 +74,7 @@ def level_gauges(levels: Callable[[], Levels]) -> list[Gauge]:
         return lambda: [((pool.pool,), getattr(pool, field)) for pool in levels().pools()]
 
     def queues(field: str) -> Callable[[], Readings]:
-        return lambda: [((queue.model, queue.lane), getattr(queue, field)) for queue in levels().queues()]
+        return lambda: [((queue.model,), getattr(queue, field)) for queue in levels().queues()]
 
     def bytes_of(field: str) -> Callable[[], Readings]:
         return lambda: [
@@ -100,8 +99,8 @@ def level_gauges(levels: Callable[[], Levels]) -> list[Gauge]:
         Gauge("turbov2_model_state", "1 for the state that a model is in; absent models have no series.",
               ["model", "state"],
               lambda: [((resident.model, resident.state), 1) for resident in levels().residents()]),
-        Gauge("turbov2_queue_items", "Inputs that wait.", ["model", "lane"], queues("n_items")),
-        Gauge("turbov2_queue_tokens", "Tokens of the inputs that wait, as far as they are tokenised.",
-              ["model", "lane"], queues("n_tokens")),
-        Gauge("turbov2_queue_bytes", "Text bytes that wait.", ["model", "lane"], queues("n_bytes")),
+        Gauge("turbov2_queue_items", "Inputs that wait for a forward.", ["model"], queues("n_items")),
+        Gauge("turbov2_queue_tokens", "Their tokens, as far as they are tokenised.", ["model"],
+              queues("n_tokens")),
+        Gauge("turbov2_queue_bytes", "Text admitted and not yet answered.", ["model"], queues("n_bytes")),
     ]  # fmt: skip

@@ -1,47 +1,82 @@
-"""What is counted of models: their loads and ends, and the batches that they run."""
+"""What is counted of models: what happens to them in memory, and the batches that they run."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, get_args
+from collections.abc import Sequence
+from typing import Protocol
 
 from turbov2.obs.series import SECONDS, Counter, Histogram, Series
-
-EvictionReason = Literal["made_room", "keep_alive", "asked", "recycled", "over_budget"]
-OomStep = Literal["free_caches", "evict", "split", "retry", "gave_up"]
-ItemSource = Literal["computed", "cached", "joined"]
 
 _LOAD_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
-_EVICTION_REASONS: tuple[EvictionReason, ...] = get_args(EvictionReason)
+# Kinds of memory events that end with the model gone, as the metric calls them.
+_EVICTION_REASONS = {
+    "evicted": "made_room",
+    "expired": "keep_alive",
+    "unloaded": "asked",
+    "recycled": "recycled",
+}
 
 
 class Batch(Protocol):
-    """What ran as one forward. `cost` is the tokens computed, padding included; times are in nanoseconds."""
+    """One forward, however it ended."""
 
-    lane: str
-    n_items: int
-    n_tokens: int
-    cost: int
-    queue_ns: int  # the wait of its oldest item
-    tokenize_ns: int
-    inference_ns: int
+    @property
+    def n_items(self) -> int:
+        """How many inputs it had."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Their tokens, without padding."""
+
+    @property
+    def cost(self) -> int:
+        """The tokens that were computed, padding included."""
+
+    @property
+    def inference_ns(self) -> int:
+        """How long it took."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in one word."""
+
+    @property
+    def n_not_finite(self) -> int:
+        """Rows that came out as NaN or infinity."""
+
+    @property
+    def oom_steps(self) -> Sequence[str]:
+        """What was done because memory ran out."""
+
+
+class MemoryEvent(Protocol):
+    """What residency tells of a model."""
+
+    @property
+    def kind(self) -> str:
+        """What happened, in one word."""
+
+    @property
+    def model(self) -> str:
+        """Its catalogue name."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
 
 
 class BatchMeters:
-    """Forwards, and what spared or cost some."""
+    """Forwards, and what spared some."""
 
     def __init__(self) -> None:
-        self._queue_seconds = Histogram(
-            "turbov2_queue_duration_seconds",
-            "The longest wait in the queue among each batch's inputs.",
-            ("model", "lane"),
-            SECONDS,
+        self._batches = Counter(
+            "turbov2_batches_total",
+            "Forwards by how they ended: ok, failed, oom, cancelled, or lost with their runner.",
+            ("model", "outcome"),
         )
-        self._tokenize_seconds = Histogram(
-            "turbov2_tokenize_duration_seconds", "Tokenising each batch.", ("model",), SECONDS
-        )
-        self._inference_seconds = Histogram(
+        self._seconds = Histogram(
             "turbov2_inference_duration_seconds", "Each batch's forward.", ("model",), SECONDS
         )
         self._n_items = Histogram("turbov2_batch_items", "Inputs of each batch.", ("model",), _ITEMS)
@@ -53,8 +88,7 @@ class BatchMeters:
         )
         self._items = Counter(
             "turbov2_items_total",
-            "Inputs by where their vector came from: computed, cached, or joined to the same input on its "
-            "way.",
+            "Inputs by where their vector came from: computed, cached, or joined to an equal one on its way.",
             ("model", "source"),
         )
         self._oom_steps = Counter(
@@ -62,70 +96,74 @@ class BatchMeters:
             "What was done when memory ran out inside a forward: free_caches, evict, split, retry, gave_up.",
             ("model", "step"),
         )
+        self._not_finite = Counter(
+            "turbov2_not_finite_rows_total",
+            "Vectors that came out as NaN or infinity, and were computed again or reported.",
+            ("model",),
+        )
         self.series: tuple[Series, ...] = (
-            self._queue_seconds, self._tokenize_seconds, self._inference_seconds, self._n_items,
-            self._n_tokens, self._computed_tokens, self._items, self._oom_steps,
+            self._batches, self._seconds, self._n_items, self._n_tokens, self._computed_tokens,
+            self._items, self._oom_steps, self._not_finite,
         )  # fmt: skip
 
     def ran(self, model: str, batch: Batch) -> None:
         """Afterwards this forward is counted."""
         labels = (model,)
-        self._queue_seconds.observe((model, batch.lane), batch.queue_ns / 1e9)
-        self._tokenize_seconds.observe(labels, batch.tokenize_ns / 1e9)
-        self._inference_seconds.observe(labels, batch.inference_ns / 1e9)
+        self._batches.add((model, batch.outcome))
+        self._seconds.observe(labels, batch.inference_ns / 1e9)
         self._n_items.observe(labels, batch.n_items)
         self._n_tokens.observe(labels, batch.n_tokens)
         self._computed_tokens.add(labels, batch.cost)
+        self._not_finite.add(labels, batch.n_not_finite)
+        for step in batch.oom_steps:
+            self._oom_steps.add((model, step))
 
-    def gave_items(self, model: str, source: ItemSource, n_items: int) -> None:
-        """Afterwards these inputs' vectors are counted by where they came from."""
-        self._items.add((model, source), n_items)
-
-    def ran_out_of_memory(self, model: str, step: OomStep) -> None:
-        """Afterwards this step of the ladder is counted."""
-        self._oom_steps.add((model, step))
+    def answered(self, model: str, n_items: int, n_cached: int, n_joined: int) -> None:
+        """Afterwards a request's inputs are counted by where their vectors came from."""
+        self._items.add((model, "computed"), n_items - n_cached - n_joined)
+        self._items.add((model, "cached"), n_cached)
+        self._items.add((model, "joined"), n_joined)
 
 
 class ModelMeters:
-    """Loads, evictions and crashes."""
+    """Loads, evictions, crashes."""
 
     def __init__(self) -> None:
-        self._loads = Counter("turbov2_loads_total", "Loads that made a model ready.", ("model",))
+        labels = ("model",)
+        self._loads = Counter("turbov2_loads_total", "Loads that made a model ready.", labels)
         self._load_seconds = Histogram(
-            "turbov2_load_duration_seconds", "Those loads.", ("model",), _LOAD_SECONDS
+            "turbov2_load_duration_seconds", "How long those loads took.", labels, _LOAD_SECONDS
         )
-        self._load_failures = Counter("turbov2_load_failures_total", "Loads that failed.", ("model",))
         self._evictions = Counter(
             "turbov2_evictions_total",
-            "Unloads: made_room for another model, keep_alive passed, asked for, recycled because it had "
-            "grown, over_budget because it came to more than expected.",
-            ("model", "reason"),
+            "Unloads: made_room for another model or the budget, keep_alive passed, asked for, or recycled "
+            "because it had grown.",
+            (*labels, "reason"),
         )
-        self._crashes = Counter(
-            "turbov2_crashes_total", "Runners that ended without being asked to.", ("model",)
-        )
+        self._others = {
+            "load_failed": Counter("turbov2_load_failures_total", "Loads that failed.", labels),
+            "refused": Counter(
+                "turbov2_load_refusals_total", "Loads refused because there is no room for the model.", labels
+            ),
+            "crashed": Counter("turbov2_crashes_total", "Runners that ended without being asked to.", labels),
+            "leaked": Counter("turbov2_leaks_total", "Unloads whose memory did not come back.", labels),
+        }
         self.series: tuple[Series, ...] = (
-            self._loads, self._load_seconds, self._load_failures, self._evictions, self._crashes,
+            self._loads, self._load_seconds, self._evictions, *self._others.values()
         )  # fmt: skip
 
-    def loaded(self, model: str, seconds: float) -> None:
-        """Afterwards the load is counted, and what may befall the model is shown as 0."""
-        self._loads.add((model,))
-        self._load_seconds.observe((model,), seconds)
+    def memory_event(self, event: MemoryEvent) -> None:
+        """Afterwards it is counted. With a model's first event, what may yet befall it is shown as 0."""
+        labels = (event.model,)
         # Prometheus sees no increase in a counter that first appears as 1.
-        self._load_failures.add((model,), 0)
-        self._crashes.add((model,), 0)
-        for reason in _EVICTION_REASONS:
-            self._evictions.add((model, reason), 0)
-
-    def failed_to_load(self, model: str) -> None:
-        """Afterwards the failure is counted."""
-        self._load_failures.add((model,))
-
-    def evicted(self, model: str, reason: EvictionReason) -> None:
-        """Afterwards the unload is counted."""
-        self._evictions.add((model, reason))
-
-    def crashed(self, model: str) -> None:
-        """Afterwards the crash is counted."""
-        self._crashes.add((model,))
+        for reason in _EVICTION_REASONS.values():
+            self._evictions.add((event.model, reason), 0)
+        for counter in (self._loads, *self._others.values()):
+            counter.add(labels, 0)
+        if event.kind == "loaded":
+            self._loads.add(labels)
+            self._load_seconds.observe(labels, event.seconds)
+        elif event.kind in self._others:
+            self._others[event.kind].add(labels)
+        else:
+            self._evictions.add((event.model, _EVICTION_REASONS[event.kind]))

@@ -83,6 +83,18 @@ class RequestMeters:
         self._tokens = Counter(
             "turbov2_input_tokens_total", "Tokens of answered requests, after truncation.", labels
         )
+        self._queue_seconds = Histogram(
+            "turbov2_queue_duration_seconds",
+            "Waiting in a model's queue, of answered requests; tokenising does not count.",
+            labels,
+            SECONDS,
+        )
+        self._tokenize_seconds = Histogram(
+            "turbov2_tokenize_duration_seconds",
+            "Tokenising, of answered requests that went through a queue.",
+            ("model",),
+            SECONDS,
+        )
         self._genai_seconds = Histogram(
             "gen_ai_server_request_duration_seconds",
             "The request's duration under its OpenTelemetry name. `error_type` is the error's code.",
@@ -97,7 +109,7 @@ class RequestMeters:
         )
         self.series: tuple[Series, ...] = (
             self._accepted, self._ended, in_flight, self._seconds, self._items, self._tokens,
-            self._genai_seconds, self._genai_tokens,
+            self._queue_seconds, self._tokenize_seconds, self._genai_seconds, self._genai_tokens,
         )  # fmt: skip
 
     def accepted(self, model: str, lane: str, n_items: int) -> None:
@@ -117,6 +129,11 @@ class RequestMeters:
         if error is None:
             self._tokens.add((model, lane), n_tokens)
             self._genai_tokens.observe(("embeddings", "turbov2", model, "input"), n_tokens)
+
+    def queued(self, model: str, lane: str, queue_ns: int, tokenize_ns: int) -> None:
+        """Afterwards the times of an answered request that went through a queue are counted."""
+        self._queue_seconds.observe((model, lane), queue_ns / 1e9)
+        self._tokenize_seconds.observe((model,), tokenize_ns / 1e9)
 
     def _in_flight(self) -> Readings:
         n_in_flight = dict(self._accepted.readings())
