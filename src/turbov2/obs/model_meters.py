@@ -77,7 +77,7 @@ class BatchMeters:
             ("model", "outcome"),
         )
         self._seconds = Histogram(
-            "turbov2_inference_duration_seconds", "Each batch's forward.", ("model",), SECONDS
+            "turbov2_inference_duration_seconds", "The forward of each batch.", ("model",), SECONDS
         )
         self._n_items = Histogram("turbov2_batch_items", "Inputs of each batch.", ("model",), _ITEMS)
         self._n_tokens = Histogram(
@@ -107,16 +107,17 @@ class BatchMeters:
         )  # fmt: skip
 
     def ran(self, model: str, batch: Batch) -> None:
-        """Afterwards this forward is counted."""
+        """Afterwards this forward is counted; its size and time only if it gave vectors."""
         labels = (model,)
         self._batches.add((model, batch.outcome))
-        self._seconds.observe(labels, batch.inference_ns / 1e9)
-        self._n_items.observe(labels, batch.n_items)
-        self._n_tokens.observe(labels, batch.n_tokens)
-        self._computed_tokens.add(labels, batch.cost)
         self._not_finite.add(labels, batch.n_not_finite)
         for step in batch.oom_steps:
             self._oom_steps.add((model, step))
+        if batch.outcome == "ok":
+            self._seconds.observe(labels, batch.inference_ns / 1e9)
+            self._n_items.observe(labels, batch.n_items)
+            self._n_tokens.observe(labels, batch.n_tokens)
+            self._computed_tokens.add(labels, batch.cost)
 
     def answered(self, model: str, n_items: int, n_cached: int, n_joined: int) -> None:
         """Afterwards a request's inputs are counted by where their vectors came from."""
