@@ -7,7 +7,8 @@ from typing import Any
 
 from turbov2.catalog import ModelSpec, PathWeights
 from turbov2.errors import TurboError
-from turbov2.residency import HOST, Event, Footprints, Pool, Residency
+from turbov2.residency import HOST, Footprints, Pool, Residency
+from turbov2.types import MemoryEvent
 
 UNIT = 1_150_000  # bytes; what is estimated as 1 MB, with the margin that estimates get
 CUDA: Pool = "cuda:0"
@@ -104,7 +105,7 @@ class World:
         self.budgets = {HOST: budget * UNIT, CUDA: cuda_budget * UNIT}
         self.memory = FakeMemory(self, self.budgets)
         self.footprints = Footprints(None)
-        self.events: list[Event] = []
+        self.events: list[MemoryEvent] = []
         self.residency: Residency[FakeHeld] = Residency(
             self,
             self.memory,

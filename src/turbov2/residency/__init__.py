@@ -4,11 +4,9 @@ Owns the table of residents and every decision about it. Must not know requests,
 is loaded: it is given `Models` that size and load, and gets back something it can measure and close.
 """
 
-from turbov2.residency.events import Event
 from turbov2.residency.footprints import Footprints
 from turbov2.residency.leases import Lease
 from turbov2.residency.memory import MachineMemory, Memory
-from turbov2.residency.plan import Obstacle, Plan, Victim
 from turbov2.residency.pools import HOST, Bytes, Pool
 from turbov2.residency.residency import Residency
 from turbov2.residency.states import Held, Models, Resident, State
@@ -16,18 +14,14 @@ from turbov2.residency.states import Held, Models, Resident, State
 __all__ = [
     "HOST",
     "Bytes",
-    "Event",
     "Footprints",
     "Held",
     "Lease",
     "MachineMemory",
     "Memory",
     "Models",
-    "Obstacle",
-    "Plan",
     "Pool",
     "Residency",
     "Resident",
     "State",
-    "Victim",
 ]

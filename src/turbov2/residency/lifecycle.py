@@ -15,7 +15,7 @@ from typing import Any, Generic
 from turbov2.catalog import ModelSpec
 from turbov2.errors import OutOfMemory, RunnerCrashed, Stopping, TurboError
 from turbov2.residency.backoff import Backoff, is_worth_a_pause
-from turbov2.residency.events import EventKind, Journal
+from turbov2.residency.events import Journal
 from turbov2.residency.footprints import Footprints
 from turbov2.residency.loading import Loads
 from turbov2.residency.memory import Memory
@@ -24,6 +24,7 @@ from turbov2.residency.room import Line
 from turbov2.residency.states import TICK_S, H, Models, Resident, State
 from turbov2.residency.table import Table
 from turbov2.residency.unloading import Unloads
+from turbov2.types.memory import EventKind
 from turbov2.units import parse_duration_s
 
 logger = logging.getLogger(__name__)

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Generic, Literal
-
-import msgspec
+from typing import Generic
 
 from turbov2.catalog import ModelSpec
-from turbov2.residency.events import Event, Journal
+from turbov2.residency.events import Journal
 from turbov2.residency.footprints import Footprints
 from turbov2.residency.policy import Candidate, choose_victims
-from turbov2.residency.pools import Bytes, Pool, lacking
+from turbov2.residency.pools import Bytes, lacking
 from turbov2.residency.room import Line
 from turbov2.residency.states import H, Resident, State
 from turbov2.residency.table import Table
-
-
-class Victim(msgspec.Struct, frozen=True):
-    """A model that would have to go, and why it is this one."""
-
-    model: str
-    bytes: dict[Pool, int]
-    reason: str
-
-
-class Obstacle(msgspec.Struct, frozen=True):
-    """A model that has memory the load lacks and may not go now, and why."""
-
-    model: str
-    why: str  # "pinned", or "in use by 3 requests"
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """How a model stands and what a request for it would set off.
-
-    fits: it is loaded, or would be without waiting for a request to end.
-    ready_in_s: after how long it would be, as past loads go; None where nobody can say.
-    failed_reason: why its last load failed, or why none can succeed as things stand.
-    """
-
-    model: str
-    state: str
-    need: dict[Pool, int]
-    need_source: Literal["measured", "estimated"]
-    fits: bool
-    victims: tuple[Victim, ...]
-    in_the_way: tuple[Obstacle, ...]
-    ready_in_s: float | None
-    failed_reason: str
-    retry_in_s: float | None
-    last_events: tuple[Event, ...]
+from turbov2.types import MemoryPlan, Obstacle, Victim
 
 
 class Planner(Generic[H]):
@@ -63,7 +26,7 @@ class Planner(Generic[H]):
         self._footprints = footprints
         self._journal = journal
 
-    def plan(self, key: str, spec: ModelSpec, estimate: Bytes) -> Plan:
+    def plan(self, key: str, spec: ModelSpec, estimate: Bytes) -> MemoryPlan:
         """Returns what a request for the model would find now."""
         now_s = asyncio.get_running_loop().time()
         resident = self._table.residents.get(key)
@@ -73,7 +36,7 @@ class Planner(Generic[H]):
         rests = resident is not None and resident.state is State.FAILED
         retry_in_s = max(resident.retry_at_s - now_s, 0.0) if resident and rests else None
         wait_s = 0.0 if victims is None else self._make_room_s(victims) + (retry_in_s or 0.0)
-        return Plan(
+        return MemoryPlan(
             model=spec.name,
             state=str(resident.state) if resident else "absent",
             need=need,

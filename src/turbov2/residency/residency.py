@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 from turbov2.catalog import ModelSpec
-from turbov2.residency.events import Event, Journal
+from turbov2.residency.events import Journal
 from turbov2.residency.footprints import Footprints
 from turbov2.residency.leases import Lease, Leases
 from turbov2.residency.lifecycle import Lifecycle
 from turbov2.residency.memory import Memory
-from turbov2.residency.plan import Plan, Planner
+from turbov2.residency.plan import Planner
 from turbov2.residency.pools import HOST, Bytes, Pool
 from turbov2.residency.states import H, Models, Resident, State
 from turbov2.residency.watch import EVERY_S, Watch
+from turbov2.types import MemoryEvent, MemoryPlan, PoolStatus
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Residency(Generic[H]):
         keep_alive_s: float,
         load_timeout_s: float,
         footprints: Footprints,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[MemoryEvent], None],
     ) -> None:
         self._memory = memory
         self._footprints = footprints
@@ -55,19 +56,19 @@ class Residency(Generic[H]):
         """Returns the table, failed ones with it, in order of loading."""
         return list(self._table)
 
-    def budgets(self) -> Mapping[Pool, int]:
-        """Returns what all residents may take together, per pool."""
-        return self._memory.budgets()
+    def pools(self) -> Sequence[PoolStatus]:
+        """Returns every memory pool of this machine, the host first."""
+        return self._life.line.pools()
 
     def committed_bytes(self, pool: Pool) -> int:
         """Returns what residents take and loads reserve; what unloads counts until it is seen back."""
         return self._table.committed().get(pool, 0)
 
-    def events(self) -> Sequence[Event]:
+    def events(self) -> Sequence[MemoryEvent]:
         """Returns the last 256 things that happened, newest last."""
         return self._journal.events()
 
-    def explain(self, key: str, spec: ModelSpec, estimate: Bytes) -> Plan:
+    def explain(self, key: str, spec: ModelSpec, estimate: Bytes) -> MemoryPlan:
         """Returns what a request for the model would find and set off now. Loads nothing."""
         return self._planner.plan(key, spec, estimate)
 

@@ -19,6 +19,7 @@ from turbov2.residency.policy import Candidate, choose_victims, value
 from turbov2.residency.pools import HOST, Bytes, Pool, in_mb, in_words, lacking, sum_bytes
 from turbov2.residency.states import H, Resident, State
 from turbov2.residency.table import Table
+from turbov2.types import PoolStatus
 
 
 class _Place(Generic[H]):
@@ -106,6 +107,20 @@ class Line(Generic[H]):
             now[pool] = min(budget - committed.get(pool, 0), on_machine)
             later[pool] = now[pool] + leaving.get(pool, 0) - promised.get(pool, 0)
         return Free(now, later)
+
+    def pools(self) -> list[PoolStatus]:
+        """Returns how each pool stands."""
+        committed = self._table.committed()
+        return [
+            PoolStatus(
+                pool,
+                budget_bytes=budget,
+                committed_bytes=committed.get(pool, 0),
+                available_bytes=self._memory.available_bytes(pool),
+                head_room_bytes=self._head_room_bytes(pool),
+            )
+            for pool, budget in self._memory.budgets().items()
+        ]
 
     def promised(self) -> dict[Pool, int]:
         """Returns what all loads in the line wait for."""
@@ -195,9 +210,12 @@ class Line(Generic[H]):
         }
 
     def _machine_bytes(self, pool: Pool) -> int:
-        """Returns what the machine has free beside the head-room for running models."""
-        head_room = max(self._table.peak().get(pool, 0), self._memory.margin_bytes(pool))
-        return self._memory.available_bytes(pool) - head_room
+        """Returns what the machine has free beside the head-room."""
+        return self._memory.available_bytes(pool) - self._head_room_bytes(pool)
+
+    def _head_room_bytes(self, pool: Pool) -> int:
+        """Returns what running models need on top: the largest peak of a batch, at least a margin."""
+        return max(self._table.peak().get(pool, 0), self._memory.margin_bytes(pool))
 
 
 def _variable(pool: Pool) -> str:

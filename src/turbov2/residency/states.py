@@ -15,8 +15,8 @@ from typing import Generic, Protocol, TypeVar
 
 from turbov2.catalog import ModelSpec
 from turbov2.errors import TurboError
-from turbov2.residency.events import EventKind
 from turbov2.residency.pools import Pool
+from turbov2.types.memory import EventKind
 
 TICK_S = 0.001  # uvloop rounds timers to this; what expires within it has expired
 MIN_STAY_S = 1.0

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Generic, cast
 
-from turbov2.residency.events import EventKind, Journal
+from turbov2.residency.events import Journal
 from turbov2.residency.footprints import Footprints
 from turbov2.residency.pools import Pool, in_words
 from turbov2.residency.states import H, Resident, State
 from turbov2.residency.table import Leak, Table
+from turbov2.types.memory import EventKind
 
 logger = logging.getLogger(__name__)
 GRACE_S = 10.0
