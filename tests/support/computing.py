@@ -26,6 +26,21 @@ def vector(number: int) -> list[float]:
     return [float(number), float(number % 97)]
 
 
+def numbers_of(inputs: Inputs) -> list[int]:
+    return [_number(each) for each in inputs]
+
+
+def _number(each: str | Sequence[int]) -> int:
+    return (int(each.split(":")[0]) if ":" in each else 0) if isinstance(each, str) else each[0]
+
+
+def _count(each: str | Sequence[int]) -> int:
+    """Returns the tokens: as many as the text says, else one a word."""
+    if isinstance(each, str):
+        return int(each.split(":")[1]) if ":" in each else len(each.split())
+    return len(each)
+
+
 class FakeRunner:
     """Every token of an input is its number; a forward takes `fixed_s` + `seconds_per_cost` x padded cost."""
 
@@ -53,10 +68,9 @@ class FakeRunner:
         await asyncio.sleep(self.tokenize_s)
         if (error := self.tokenize_fails(inputs)) is not None:
             raise error
-        parts = [each.split(":") if isinstance(each, str) else (each[0], len(each)) for each in inputs]
-        full = np.array([int(n) for _, n in parts], np.int32)
+        full = np.array([_count(each) for each in inputs], np.int32)
         lengths = np.minimum(full, self.max_tokens)
-        ids = np.repeat(np.array([int(number) for number, _ in parts], np.int32), lengths)
+        ids = np.repeat(np.array(numbers_of(inputs), np.int32), lengths)
         return TokenBatch(ids, lengths, full)
 
     async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> NDArray[np.float32]:
@@ -172,7 +186,3 @@ class Call:
             for row, number in enumerate(numbers)
         ]
         return numbers
-
-
-def numbers_of(inputs: Inputs) -> Sequence[int]:
-    return [int(each.split(":")[0]) if isinstance(each, str) else each[0] for each in inputs]

@@ -99,17 +99,18 @@ class Gate:
             self._n_drained, self._busy_s = 0, 0.0
 
     def _refusal(self, n_items: int, n_bytes: int) -> QueueFull | InvalidRequest:
-        if self.n_items + n_items > self._max_items:
-            return self._say(n_items, self.n_items, self._max_items, "inputs", self._setting)
-        return self._say(n_bytes, self.n_bytes, self._max_bytes, "bytes", f"{self._setting}_BYTES")
-
-    def _say(self, n: int, n_held: int, limit: int, unit: str, setting: str) -> QueueFull | InvalidRequest:
-        if n > limit:
-            return InvalidRequest(
-                f"this request has {n} {unit}, but at most {limit} may wait for {self._name} at a time "
-                f"({setting}); send it in smaller parts",
-                param="input",
-            )
+        counts = (
+            (n_items, self.n_items, self._max_items, "inputs", self._setting),
+            (n_bytes, self.n_bytes, self._max_bytes, "bytes", f"{self._setting}_BYTES"),
+        )
+        for n, _, limit, unit, setting in counts:
+            if n > limit:
+                return InvalidRequest(
+                    f"this request has {n} {unit}, but at most {limit} may wait for {self._name} at a time "
+                    f"({setting}); send it in smaller parts",
+                    param="input",
+                )
+        n, n_held, limit, unit, setting = next(each for each in counts if each[0] + each[1] > each[2])
         return QueueFull(
             f"{n_held} {unit} already wait for {self._name} and this request has {n}, the limit is {limit} "
             f"({setting}); send it again later",
