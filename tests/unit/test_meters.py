@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
 import timeit
 from collections import Counter as Tally
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -35,6 +37,8 @@ from turbov2.obs.request_meters import EXPIRED, Outcome, outcome_of
 from turbov2.obs.series import Histogram as LoopHistogram
 from turbov2.types import MemoryEvent
 from turbov2.types.memory import EventKind
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 ENDS: list[tuple[BaseException | None, Outcome, str]] = [
     (None, "answered", ""),
@@ -288,6 +292,23 @@ def test_names_follow_the_conventions(row: tuple[str, str, str, str]):
     assert (kind == "counter") == name.endswith("_total")
     assert meaning.endswith(".")
     assert not {"ms", "milliseconds", "mb", "ratio", "percent"} & set(name.split("_"))
+
+
+def test_the_page_has_a_line_for_each():
+    lines = (DOCS / "metrics.md").read_text("utf-8").splitlines()
+    shown = [line for line in lines if line.startswith("| `")]
+    assert shown == [f"| `{name}` | {' | '.join(rest)} |" for name, *rest in metrics_table()]
+
+
+def test_the_queries_ask_for_what_there_is():
+    labels = {name: set(row.split(", ")) for name, _, row, _ in metrics_table()}
+    text = (DOCS / "observability.md").read_text("utf-8")
+    asked = re.findall(r"\b((?:turbov2|gen_ai)_\w+)(?:\{([^}]*)\})?", text)
+    assert len(asked) > 15
+    for name, selector in asked:
+        base = name if name in labels else re.sub(r"_(bucket|sum|count)$", "", name)
+        assert base in labels
+        assert set(re.findall(r"(\w+)!?=", selector)) <= labels[base]
 
 
 def test_accounting_of_a_request_costs_microseconds():
