@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
-from turbov2.backends.fake import FakeBackend
+from turbov2.backends.fake import TRIGGERS, FakeBackend, vectors_of
 from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory, RunnerCrashed, TurboError
+from turbov2.runners import child
+from turbov2.runners.channels import Stderr
 from turbov2.runners.process import ProcessRunner
-from turbov2.types import EmbedBatch, LoadSpec
+from turbov2.types import LoadSpec, TokenBatch
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -28,8 +33,27 @@ def spec_of(backend: str = "fake", **options: Any) -> LoadSpec:
     return LoadSpec("demo", backend, {}, "r1", options=options)
 
 
-def batch_of(*texts: str) -> EmbedBatch:
-    return EmbedBatch(list(texts))
+# Fakes of these tests are told that FAIL triggers `fail_on`, and so on.
+HAVOC = {name: name.removesuffix("_on").upper() for name in TRIGGERS}
+
+
+def batch_of(*texts: str) -> TokenBatch:
+    return FakeBackend(spec_of(**HAVOC)).tokenize(texts)
+
+
+async def started(
+    backend: str = "fake", options: dict[str, Any] | None = None, **kwargs: Any
+) -> ProcessRunner:
+    runner = ProcessRunner(**kwargs)
+    await runner.start(spec_of(backend, **(options or {})))
+    return runner
+
+
+async def sent(runner: ProcessRunner, *texts: str) -> asyncio.Task[Any]:
+    """Returns the forward once its frame is on the way: `embed` writes before it first waits."""
+    task = asyncio.create_task(runner.embed(batch_of(*texts)))
+    await asyncio.sleep(0)
+    return task
 
 
 def is_gone(pid: int) -> bool:
@@ -63,8 +87,10 @@ def child_script(folder: Path, body: str) -> str:
 
 
 ODD_BACKEND = """
-    import subprocess
+    import ctypes, hashlib, subprocess
+    import numpy as np
     from turbov2.backends import registry
+    from turbov2.backends.tokens import to_batch
     from turbov2.runners import worker
     from turbov2.types import Loaded
 
@@ -75,19 +101,34 @@ ODD_BACKEND = """
             if spec.options.get("load") == "odd":
                 raise ValueError("/secret/path of the weights")
 
-        def embed(self, batch):
+        def tokenize(self, inputs):
+            self.inputs = inputs
+            if inputs[0] == "raise while tokenizing": raise ValueError("/secret/path in tokens")
+            if inputs[0] == "exit while tokenizing": sys.exit(3)
+            return None if inputs[0] == "no tokens" else to_batch([b""] * len(inputs), None)
+
+        def embed(self, tokens, *, is_precise=False):
             print("on stdout: /secret/print")
-            match batch.inputs[0]:
+            match self.inputs[0]:
                 case "raise": raise ValueError("/secret/path in an op")
                 case "memory": raise MemoryError
                 case "exit": sys.exit(3)
                 case "nothing": return None
+                case "busy":
+                    end_s = time.monotonic() + float(self.inputs[1])
+                    while time.monotonic() < end_s: hashlib.sha256(bytes(10_000_000))  # frees the lock
+                case "stuck":
+                    ctypes.PyDLL(None).usleep(int(float(self.inputs[1]) * 1e6))  # keeps the lock
                 case "hang":
-                    open(batch.inputs[1], "w").close()
+                    open(self.inputs[1], "w").close()
                     time.sleep(1000)
-                case "grandchild":
-                    print(subprocess.Popen(["sleep", "50"]).pid, file=open(batch.inputs[1], "w"), flush=True)
+                case "escapee":
+                    escapee = subprocess.Popen(["sleep", "50"], start_new_session=True)
+                    print(escapee.pid, file=open(self.inputs[1], "w"), flush=True)
                     os.kill(os.getpid(), 9)
+            return np.zeros((len(self.inputs), 1), np.float32)
+
+        def free_caches(self): pass
 
         def close(self): pass
 
@@ -103,10 +144,8 @@ ODD_BACKEND = """
 
 async def test_a_killed_child_fails_every_pending_op_once_and_a_new_runner_works() -> None:
     ends: list[str] = []
-    runner = ProcessRunner(on_exit=ends.append)
-    await runner.start(spec_of(hang_on="HANG"))
-    ops = [asyncio.create_task(runner.embed(batch_of(f"HANG {i}"))) for i in range(20)]
-    await asyncio.sleep(0)
+    runner = await started(options=HAVOC, on_exit=ends.append)
+    ops = [await sent(runner, f"HANG {i}") for i in range(20)]
     os.kill(runner.pid, signal.SIGKILL)
     errors = await asyncio.gather(*ops, return_exceptions=True)
     says = "the process that ran model 'demo' ended (signal 9); the next request starts it again"
@@ -119,19 +158,15 @@ async def test_a_killed_child_fails_every_pending_op_once_and_a_new_runner_works
     await runner.stop(5)
     assert is_gone(runner.pid)
 
-    again = ProcessRunner()
-    await again.start(spec_of())
-    got = await again.embed(batch_of("a"))
-    np.testing.assert_array_equal(got.vectors, FakeBackend(spec_of()).embed(batch_of("a")).vectors)
+    again = await started()
+    np.testing.assert_array_equal(await again.embed(batch_of("a")), vectors_of(["a"]))
     await again.stop(5)
 
 
 async def test_an_op_that_crashes_the_child_takes_its_neighbours_but_not_their_predecessors() -> None:
-    runner = ProcessRunner()
-    await runner.start(spec_of(crash_on="CRASH"))
+    runner = await started()
     before, crash, after = await asyncio.gather(
-        *map(runner.embed, [batch_of("a"), batch_of("CRASH"), batch_of("b")]),
-        return_exceptions=True,
+        *map(runner.embed, [batch_of("a"), batch_of("CRASH"), batch_of("b")]), return_exceptions=True
     )
     assert not isinstance(before, BaseException)
     assert isinstance(crash, RunnerCrashed)
@@ -139,24 +174,37 @@ async def test_an_op_that_crashes_the_child_takes_its_neighbours_but_not_their_p
     await runner.stop(5)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("CRASH", "ended (signal 9)"), ("SEGFAULT", "ended (signal 11)"), ("EXIT", "ended (exit code 3)")],
+)
+async def test_whatever_ends_a_child_is_told_once(
+    text: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends: list[str] = []
+    runner = await started(options=HAVOC, on_exit=ends.append)
+    with pytest.raises(RunnerCrashed) as caught:
+        await runner.embed(batch_of("a", f"{text} b"))
+    assert reason in str(caught.value)
+    await runner.stop(5)
+    assert ends == [reason]
+    assert ("Segmentation fault" in caplog.text) == (text == "SEGFAULT")
+
+
 async def test_an_idle_childs_death_is_noticed() -> None:
     ended = asyncio.Event()
-    runner = ProcessRunner(on_exit=lambda _: ended.set())
-    await runner.start(spec_of())
+    runner = await started(on_exit=lambda _: ended.set())
     os.kill(runner.pid, signal.SIGKILL)
     await asyncio.wait_for(ended.wait(), 10)
     assert not runner.is_alive
     assert is_gone(runner.pid)
 
 
-async def test_a_failing_on_exit_does_not_keep_ops_waiting(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_failing_on_exit_does_not_keep_ops_waiting(caplog: pytest.LogCaptureFixture) -> None:
     def fail(reason: str) -> None:
         raise ValueError(reason)
 
-    runner = ProcessRunner(on_exit=fail)
-    await runner.start(spec_of(crash_on="CRASH"))
+    runner = await started(on_exit=fail)
     with pytest.raises(RunnerCrashed):
         await runner.embed(batch_of("CRASH"))
     await runner.stop(5)
@@ -173,14 +221,42 @@ async def test_a_child_that_dies_while_loading() -> None:
     await runner.stop(1)
 
 
-async def test_a_grandchild_that_holds_our_pipes_hides_nothing(tmp_path: Path) -> None:
-    runner = ProcessRunner(executable=child_script(tmp_path, ODD_BACKEND))
-    await runner.start(spec_of("odd"))
+async def test_the_kernels_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = itertools.count()
+    monkeypatch.setattr(child, "n_oom_kills", lambda: next(counts))
+    ends: list[str] = []
+    runner = await started(on_exit=ends.append)
+    with pytest.raises(RunnerCrashed, match="was ended by the kernel, probably out of memory"):
+        await runner.embed(batch_of("CRASH"))
+    await runner.stop(5)
+    assert ends == ["was ended by the kernel, probably out of memory"]
+    assert child.exit_words(-11, has_oom_killed=True) == "ended (signal 11)"
+
+
+# --- what a child leaves behind
+
+
+@pytest.mark.parametrize("end", ["stop", "CRASH", "EXIT"])
+async def test_what_a_child_started_ends_with_it(end: str) -> None:
+    runner = await started()
+    np.testing.assert_array_equal((await runner.embed(batch_of("SPAWN", "a")))[1:], vectors_of(["a"]))
+    (grandchild,) = psutil.Process(runner.pid).children()
+    async with asyncio.timeout(5):
+        if end != "stop":
+            with pytest.raises(RunnerCrashed):
+                await runner.embed(batch_of(end))
+        await runner.stop(5)
+    await until(lambda: is_gone(grandchild.pid))
+    assert is_gone(runner.pid)
+
+
+async def test_a_process_that_left_the_group_and_holds_our_pipes_hides_nothing(tmp_path: Path) -> None:
+    runner = await started("odd", executable=child_script(tmp_path, ODD_BACKEND))
     pid_file = tmp_path / "pid"
     try:
         async with asyncio.timeout(10):
             with pytest.raises(RunnerCrashed, match="signal 9"):
-                await runner.embed(batch_of("grandchild", str(pid_file)))
+                await runner.embed(await runner.tokenize(["escapee", str(pid_file)]))
         await runner.stop(0)
     finally:
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
@@ -191,10 +267,8 @@ async def test_a_grandchild_that_holds_our_pipes_hides_nothing(tmp_path: Path) -
 
 async def test_a_hung_op_ends_the_child_and_whatever_waits_behind() -> None:
     ends: list[str] = []
-    runner = ProcessRunner(op_timeout_s=0.5, on_exit=ends.append)
-    await runner.start(spec_of(hang_on="HANG"))
-    fine = await runner.embed(batch_of("fine"))
-    assert len(fine.vectors) == 1
+    runner = await started(op_timeout_s=0.5, on_exit=ends.append)
+    assert len(await runner.embed(batch_of("fine"))) == 1
     errors = await asyncio.gather(
         runner.embed(batch_of("HANG")), runner.embed(batch_of("behind")), return_exceptions=True
     )
@@ -205,29 +279,61 @@ async def test_a_hung_op_ends_the_child_and_whatever_waits_behind() -> None:
     assert is_gone(runner.pid)
 
 
-async def test_a_cancelled_hung_op_is_still_watched(tmp_path: Path) -> None:
-    ended = asyncio.Event()
-    runner = ProcessRunner(
-        executable=child_script(tmp_path, ODD_BACKEND),
-        op_timeout_s=0.5,
-        on_exit=lambda _: ended.set(),
-    )
-    await runner.start(spec_of("odd"))
-    started = tmp_path / "started"
-    op = asyncio.create_task(runner.embed(batch_of("hang", str(started))))
-    await until(started.exists)
-    op.cancel()
-    await asyncio.wait_for(ended.wait(), 10)
-    with pytest.raises(asyncio.CancelledError):
-        await op
+async def tokenize_for_ever(runner: ProcessRunner) -> None:
+    while True:
+        await runner.tokenize(["a b"])
+
+
+async def test_tokenizing_does_not_hide_a_hung_forward() -> None:
+    runner = await started(op_timeout_s=0.5)
+    forward = await sent(runner, "HANG")
+    with pytest.raises(RunnerCrashed, match=r"no answer for 0\.5 s"):
+        await tokenize_for_ever(runner)
+    with pytest.raises(RunnerCrashed):
+        await forward
     await runner.stop(5)
 
 
-async def test_stop_cuts_a_hung_child() -> None:
-    runner = ProcessRunner()
-    await runner.start(spec_of(hang_on="HANG"))
-    op = asyncio.create_task(runner.embed(batch_of("HANG")))
-    await asyncio.sleep(0)
+@pytest.mark.parametrize("is_busy", [True, False], ids=["busy", "idle"])
+async def test_a_stopped_child_is_found_and_ended(is_busy: bool) -> None:
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    runner = await started(heartbeat_timeout_s=0.5, on_exit=ended.set_result)
+    if is_busy:
+        with pytest.raises(RunnerCrashed, match="stopped answering and was ended"):
+            await runner.embed(batch_of("STOP"))
+    else:
+        os.kill(runner.pid, signal.SIGSTOP)
+    assert await asyncio.wait_for(ended, 5) == "stopped answering and was ended"
+    assert is_gone(runner.pid)
+    await runner.stop(5)
+
+
+async def test_a_library_that_keeps_the_interpreters_lock_is_ended(tmp_path: Path) -> None:
+    runner = await started("odd", executable=child_script(tmp_path, ODD_BACKEND), heartbeat_timeout_s=0.5)
+    tokens = await runner.tokenize(["stuck", "30"])
+    with pytest.raises(RunnerCrashed, match="stopped answering"):
+        await runner.embed(tokens)
+    await runner.stop(5)
+
+
+async def test_a_long_forward_that_frees_the_lock_is_left_alone(tmp_path: Path) -> None:
+    runner = await started("odd", executable=child_script(tmp_path, ODD_BACKEND), heartbeat_timeout_s=0.5)
+    assert len(await runner.embed(await runner.tokenize(["busy", "1.5"]))) == 2
+    await runner.stop(5)
+
+
+async def test_a_loop_that_was_held_up_does_not_blame_the_child() -> None:
+    runner = await started(heartbeat_timeout_s=0.5)
+    time.sleep(1.5)  # noqa: ASYNC251  that is the fault
+    await asyncio.sleep(0.2)  # several beats
+    assert len(await runner.embed(batch_of("a"))) == 1
+    await runner.stop(5)
+
+
+@pytest.mark.parametrize("text", ["HANG", "STOP"])
+async def test_stop_cuts_a_hung_child(text: str) -> None:
+    runner = await started()
+    op = await sent(runner, text)
     await runner.stop(0.1)
     with pytest.raises(RunnerCrashed, match="was stopped"):
         await op
@@ -241,6 +347,70 @@ async def test_a_load_past_its_deadline() -> None:
     assert is_gone(runner.pid)
 
 
+# --- forwards that nobody waits for
+
+
+class Hanging:
+    """A runner in the midst of a forward that takes for ever, and its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.runner = ProcessRunner(
+            executable=child_script(folder, ODD_BACKEND), on_exit=self.ended.set_result
+        )
+        self._started = folder / "started"
+
+    async def start(self) -> asyncio.Task[Any]:
+        """Returns the forward once the child computes it."""
+        await self.runner.start(spec_of("odd"))
+        tokens = await self.runner.tokenize(["hang", str(self._started)])
+        forward = asyncio.create_task(self.runner.embed(tokens))
+        await until(self._started.exists)
+        return forward
+
+
+ALONE = "was ended, because nobody waits for what it computes"
+
+
+async def test_a_child_ends_when_nobody_waits_for_its_forward(tmp_path: Path) -> None:
+    hanging = Hanging(tmp_path)
+    forward = await hanging.start()
+    started_s = time.monotonic()
+    forward.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await forward
+    assert await asyncio.wait_for(hanging.ended, 5) == ALONE
+    assert 0.15 < time.monotonic() - started_s < 0.6  # 0.2 and a kill; 0.21 on an idle machine
+    assert is_gone(hanging.runner.pid)
+    await hanging.runner.stop(5)
+
+
+async def test_a_child_lives_while_somebody_else_waits(tmp_path: Path) -> None:
+    hanging = Hanging(tmp_path)
+    forward = await hanging.start()
+    behind = await sent(hanging.runner, "behind")
+    forward.cancel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(hanging.ended), 0.5)
+    behind.cancel()
+    assert await asyncio.wait_for(hanging.ended, 5) == ALONE
+    await asyncio.gather(forward, behind, return_exceptions=True)
+    await hanging.runner.stop(5)
+
+
+async def test_a_forward_that_ends_soon_after_its_cancel_costs_nothing() -> None:
+    runner = await started(options={"delay_s": 0.1})
+    forward = await sent(runner, "a")
+    await runner.tokenize(["by now it was read"])
+    forward.cancel()
+    pid = runner.pid
+    assert len(await runner.embed(batch_of("b"))) == 1
+    await asyncio.sleep(0.3)  # past the grace
+    assert runner.is_alive
+    assert runner.pid == pid
+    await runner.stop(5)
+
+
 # --- nonsense
 
 
@@ -251,22 +421,25 @@ async def test_a_load_past_its_deadline() -> None:
         ("sys.exit(7)", r"ended \(exit code 7\)"),
         ("ANSWERS.close()\ntime.sleep(50)", "closed its connection"),
         ("ANSWERS.sendall(b'GET / HTTP/1.1')\ntime.sleep(50)", "malformed answer"),
+        ("ANSWERS.sendall(b'TV2\\n' + b'\\xff' * 4)\ntime.sleep(50)", "malformed answer"),
         (
             "from turbov2.runners import frames\n"
-            "frames.send_frame(ANSWERS, frames.Hello(99, 1))\ntime.sleep(50)",
+            "from turbov2.runners import messages\n"
+            "frames.send_frame(ANSWERS, messages.Hello(99, 1))\ntime.sleep(50)",
             "speaks version 99",
         ),
         (
-            "from turbov2.runners import frames\n"
-            "frames.send_frame(ANSWERS, frames.Dropped(5))\ntime.sleep(50)",
+            "from turbov2.runners import frames, messages\n"
+            "frames.send_frame(ANSWERS, messages.Dropped(5))\ntime.sleep(50)",
             "malformed answer",
         ),
         (
-            "from turbov2.runners import frames\nframes.send_frame(ANSWERS, frames.Stop())\ntime.sleep(50)",
+            "from turbov2.runners import frames, messages\n"
+            "frames.send_frame(ANSWERS, messages.Stop())\ntime.sleep(50)",
             "malformed answer",
         ),
     ],
-    ids=["mute", "exits", "hangs up", "no frame", "version", "unasked", "parent's word"],
+    ids=["mute", "exits", "hangs up", "no frame", "too long", "version", "unasked", "parent's word"],
 )
 async def test_a_child_that_does_not_say_hello(tmp_path: Path, body: str, says: str) -> None:
     is_mute = body == "time.sleep(50)"
@@ -289,25 +462,46 @@ async def test_no_such_interpreter(caplog: pytest.LogCaptureFixture) -> None:
     await runner.stop(1)
 
 
-@pytest.mark.parametrize("answer", ["LoadedReply(op_id, loaded)", "Dropped(op_id)", "EmbedReply(op_id)"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "LoadedReply(op_id, loaded)",
+        "Dropped(op_id)",
+        "VectorsReply(op_id)",
+        "VectorsReply(op_id), np.zeros((2, 8), np.float32)",
+        "VectorsReply(op_id), np.zeros((1, 8), np.int32)",
+        "TokensReply(op_id), *3 * [np.zeros(1, np.int32)]",
+        "VectorsReply(op_id + 1), np.zeros((1, 8), np.float32)",
+    ],
+)
 async def test_an_answer_that_answers_something_else(tmp_path: Path, answer: str) -> None:
     body = """
-        from turbov2.runners import frames
+        import numpy as np
+        from turbov2.runners import frames, messages
         from turbov2.types import Loaded
         stream = REQUESTS.makefile("rb")
         loaded = Loaded(capabilities=("embed",), dtype="float32")
-        frames.send_frame(ANSWERS, frames.Hello(frames.PROTOCOL_VERSION, 1))
+        frames.send_frame(ANSWERS, messages.Hello(messages.PROTOCOL_VERSION, 1))
         op_id = frames.receive_frame(stream).message.op_id
-        frames.send_frame(ANSWERS, frames.LoadedReply(op_id, loaded))
-        op_id = frames.receive_frame(stream).message.op_id
-        frames.send_frame(ANSWERS, frames.ANSWER)
+        frames.send_frame(ANSWERS, messages.LoadedReply(op_id, loaded))
+        while not isinstance(message := frames.receive_frame(stream).message, messages.Embed): pass
+        op_id = message.op_id
+        frames.send_frame(ANSWERS, messages.ANSWER)
         time.sleep(50)
     """
-    runner = ProcessRunner(executable=child_script(tmp_path, body.replace("ANSWER)", f"{answer})")))
-    await runner.start(spec_of())
+    runner = await started(executable=child_script(tmp_path, body.replace("ANSWER)", f"{answer})")))
     with pytest.raises(RunnerCrashed, match="malformed answer"):
         await runner.embed(batch_of("a"))
     await runner.stop(1)
+
+
+async def test_garbage_on_every_socket_ends_the_child_and_nothing_else() -> None:
+    ends: list[str] = []
+    runner = await started(on_exit=ends.append)
+    with pytest.raises(RunnerCrashed, match="sent a malformed answer and was ended"):
+        await runner.embed(batch_of("GARBAGE"))
+    await runner.stop(5)
+    assert ends == ["sent a malformed answer and was ended"]
 
 
 # --- foreign exceptions
@@ -317,24 +511,26 @@ async def test_an_answer_that_answers_something_else(tmp_path: Path, answer: str
     ("text", "error", "says"),
     [
         ("raise", InferenceFailed, "failed on this input; the server's log says why"),
+        ("raise while tokenizing", InferenceFailed, "failed on this input; the server's log says why"),
         ("nothing", RunnerCrashed, r"ended \(exit code 1\)"),
+        ("no tokens", RunnerCrashed, r"ended \(exit code 70\)"),
         ("memory", OutOfMemory, "ran out of memory on this input"),
         ("exit", RunnerCrashed, r"ended \(exit code 3\)"),
+        ("exit while tokenizing", RunnerCrashed, r"ended \(exit code 70\)"),
     ],
 )
 async def test_foreign_exceptions_of_an_op_stay_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, error: type[TurboError], says: str
 ) -> None:
     caplog.set_level(logging.INFO, "turbov2.runners.process")
-    runner = ProcessRunner(executable=child_script(tmp_path, ODD_BACKEND))
-    await runner.start(spec_of("odd"))
+    runner = await started("odd", executable=child_script(tmp_path, ODD_BACKEND))
     with pytest.raises(error, match=says) as caught:
-        await runner.embed(batch_of(text))
+        await runner.embed(await runner.tokenize([text]))
     assert "secret" not in str(caught.value)
     await runner.stop(5)
-    if text == "raise":
-        assert "ValueError: /secret/path in an op" in caplog.text
-    assert "on stdout: /secret/print" in caplog.text
+    if text.startswith("raise"):
+        assert "ValueError: /secret/path in" in caplog.text
+    assert ("on stdout: /secret/print" in caplog.text) == ("token" not in text)
 
 
 async def test_foreign_exceptions_of_a_load_stay_in_the_log(
@@ -365,12 +561,28 @@ async def test_a_flood_on_stderr_is_bounded(tmp_path: Path, caplog: pytest.LogCa
     assert len(record.getMessage()) < 40 * 600
 
 
+async def test_a_flood_of_lines_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "turbov2.runners.process")
+    stderr = Stderr("demo")
+    for start in range(0, 100_000, 1000):
+        stderr.data_received(b"".join(b"line %d\n" % i for i in range(start, start + 1000)))
+    stderr.data_received(b"\r50%\r100%")
+    stderr.connection_lost(None)
+    assert [*stderr.tail][-3:] == ["line 99999", "50%", "100%"]
+    logged = [record.getMessage() for record in caplog.records]
+    says = [line for line in logged if line.startswith("model 'demo' says: ")]
+    n_left_out = sum(int(line.split()[3]) for line in logged if line.endswith("lines more"))
+    assert len(says) <= 100 * 10
+    assert len(says) + n_left_out == 100_002
+
+
 # --- the parent dies
 
 PARENT = """
 import asyncio, sys
 from turbov2.runners.process import ProcessRunner
-from turbov2.types import EmbedBatch, LoadSpec
+from turbov2.backends.fake import FakeBackend
+from turbov2.types import LoadSpec
 
 async def main():
     runner = ProcessRunner()
@@ -381,7 +593,8 @@ async def main():
     if sys.argv[1] != "loading":
         await start
     if sys.argv[1] == "computing":
-        op = asyncio.create_task(runner.embed(EmbedBatch(["HANG"])))
+        tokens = FakeBackend(LoadSpec("demo", "fake", {}, "", options=options)).tokenize(["HANG"])
+        op = asyncio.create_task(runner.embed(tokens))
         await asyncio.sleep(0)
     print(runner.pid, flush=True)
     await asyncio.Event().wait()

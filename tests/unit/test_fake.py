@@ -1,0 +1,117 @@
+"""The fake model does what its options say, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turbov2.backends.fake import TRIGGERS, FakeBackend, vectors_of
+from turbov2.errors import InferenceFailed, InvalidRequest, OutOfMemory
+from turbov2.types import LoadSpec, TokenBatch
+
+
+def fake(max_tokens: int | None = None, **options: Any) -> FakeBackend:
+    return FakeBackend(LoadSpec("fake", "fake", {}, "", max_tokens=max_tokens, options=options))
+
+
+def rows_of(tokens: TokenBatch) -> list[list[int]]:
+    return [row.tolist() for row in np.split(tokens.ids, tokens.lengths.cumsum()[:-1])]
+
+
+@given(st.lists(st.text(), min_size=1, max_size=6))
+def test_a_vector_depends_on_its_own_words_alone(texts: list[str]) -> None:
+    backend = fake()
+    together = backend.embed(backend.tokenize(texts))
+    alone = [backend.embed(backend.tokenize([text])) for text in texts]
+    assert together.tobytes() == b"".join(vector.tobytes() for vector in alone)
+    assert together.tobytes() == vectors_of(texts).tobytes()
+    assert ((together >= -1) & (together < 1)).all()
+
+
+def test_words_are_tokens_and_the_end_is_cut() -> None:
+    backend = fake(max_tokens=3)
+    tokens = backend.tokenize(["a b c d e", "", "a b", "d"])
+    a, b, c = rows_of(tokens)[0]
+    assert rows_of(tokens)[2] == [a, b]
+    assert len({a, b, c, *rows_of(tokens)[3]}) == 4
+    assert tokens.lengths.tolist() == [3, 0, 2, 1]
+    assert tokens.full_lengths.tolist() == [5, 0, 2, 1]
+    assert (
+        backend.embed(tokens).tobytes() == vectors_of(["a b c d e", "", "a b", "d"], max_tokens=3).tobytes()
+    )
+
+
+def test_ids_are_taken_as_they_are_and_checked() -> None:
+    backend = fake(max_tokens=3)
+    tokens = backend.tokenize([[5, 6, 7, 8], [], [31_999]])
+    assert rows_of(tokens) == [[5, 6, 7], [], [31_999]]
+    assert tokens.full_lengths.tolist() == [4, 0, 1]
+    for bad in (-1, 32_000, 2**40):
+        with pytest.raises(InvalidRequest, match=f"input 1 has token id {bad}"):
+            backend.tokenize([[1], [2, bad]])
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_trigger_marks_its_text_and_changes_no_length(trigger: str) -> None:
+    plain, told = fake(), fake(**{trigger: "now, please"})
+    texts = ["a b c", "do it now, please do", "now,", "x now, pleased"]
+    marked, unmarked = told.tokenize(texts), plain.tokenize(texts)
+    assert marked.lengths.tolist() == unmarked.lengths.tolist()
+    differs = [a != b for a, b in zip(rows_of(marked), rows_of(unmarked), strict=True)]
+    assert differs == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("option", "error"), [("fail_on", InferenceFailed), ("oom_on", OutOfMemory)])
+def test_failures_hit_the_whole_forward(option: str, error: type[Exception]) -> None:
+    backend = fake(**{option: "BAD"})
+    with pytest.raises(error, match="told to"):
+        backend.embed(backend.tokenize(["fine", "so BAD"]))
+    assert len(backend.embed(backend.tokenize(["fine"]))) == 1
+
+
+@pytest.mark.parametrize("heals", [False, True])
+def test_nan_hits_its_row_and_may_heal(heals: bool) -> None:
+    backend = fake(nan_on="BAD", nan_heals=heals)
+    tokens = backend.tokenize(["fine", "so BAD", "fine"])
+    for is_precise in (False, True):
+        is_nan = np.isnan(backend.embed(tokens, is_precise=is_precise)).all(axis=1)
+        assert is_nan.tolist() == [False, not (is_precise and heals), False]
+
+
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_a_batch_that_costs_too_much_runs_out_of_memory(is_padded: bool) -> None:
+    backend = fake(is_padded=is_padded, oom_above_tokens=6)
+    assert backend.loaded.is_padded == is_padded
+    assert len(backend.embed(backend.tokenize(["a b", "c d", "e f"]))) == 3
+    ragged = backend.tokenize(["a b c d", "e"])  # 5 tokens, 8 with padding
+    if is_padded:
+        with pytest.raises(OutOfMemory, match="8 tokens"):
+            backend.embed(ragged)
+    else:
+        assert len(backend.embed(ragged)) == 2
+        with pytest.raises(OutOfMemory, match="7 tokens"):
+            backend.embed(backend.tokenize(["a b c d", "e f g"]))
+    assert backend.embed(backend.tokenize([])).shape == (0, 8)
+
+
+@pytest.mark.parametrize(("is_padded", "wanted_s"), [(False, 0.5), (True, 0.8)])
+def test_time_is_spent_by_cost(monkeypatch: pytest.MonkeyPatch, is_padded: bool, wanted_s: float) -> None:
+    slept_s: list[float] = []
+    backend = fake(is_padded=is_padded, delay_s=0.25, delay_s_per_token=0.1)
+    monkeypatch.setattr(time, "sleep", slept_s.append)
+    backend.embed(backend.tokenize(["a b c d", "e"]))
+    assert slept_s == [pytest.approx(0.25 + wanted_s)]
+
+
+def test_memory_is_kept_as_told() -> None:
+    backend = fake(host_bytes=1000, leak_bytes=10)
+    for _ in range(3):
+        backend.embed(backend.tokenize(["a"]))
+    assert sum(array.nbytes for array in backend._kept) == 1030
+    backend.close()
+    assert not backend._kept
