@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from turbov2.cli.ps import URL_DEFAULT, URL_HELP
-from turbov2.types.memory import Bytes, InTheWay, MemoryEvent, MemoryPlan
+from turbov2.types.memory import Bytes, MemoryEvent, MemoryPlan
 
 _EVENTS_SHOWN = 8
 
@@ -42,17 +42,17 @@ def rows(plan: MemoryPlan) -> Iterator[tuple[str, str]]:
     yield "model", f"{plan.model} is {plan.state}"
     source = "measured at its last load" if plan.need_source == "measured" else "estimated from its files"
     yield "needs", f"{bytes_text(plan.need)}  [dim]({source})[/]"
-    if plan.failure:
+    if plan.failed_reason:
         retry = "" if plan.retry_in_s is None else f"; tried again in {plan.retry_in_s:.0f} s at the earliest"
-        yield "failed", f"{plan.failure}{retry}"
+        yield "failed", f"{plan.failed_reason}{retry}"
     if plan.state != "ready":
         yield "fits", _fit(plan)
     for victim in plan.victims:
-        yield "would go", _resident(victim)
-    for other in plan.in_the_way:
-        yield "in the way", _resident(other)
+        yield "would go", f"{victim.model}, {bytes_text(victim.bytes)}: {victim.reason}"
+    for obstacle in plan.in_the_way:
+        yield "in the way", f"{obstacle.model}: {obstacle.why}"
     yield "ready in", _ready(plan.ready_in_s)
-    for event in plan.events[-_EVENTS_SHOWN:]:
+    for event in plan.last_events[-_EVENTS_SHOWN:]:
         yield event.at.astimezone().strftime("%H:%M:%S"), _event(event)
 
 
@@ -64,15 +64,10 @@ def bytes_text(needs: Bytes) -> str:
 
 
 def _fit(plan: MemoryPlan) -> str:
-    if not plan.is_possible:
-        return "no: what is in the way cannot go"
-    if plan.in_the_way:
-        return "once what is in the way has been let go"
-    return f"once {len(plan.victims)} idle models have gone" if plan.victims else "yes"
-
-
-def _resident(resident: InTheWay) -> str:
-    return f"{resident.model}, {bytes_text(resident.bytes)}: {resident.why}"
+    if not plan.fits:
+        return "not before what is in the way has been let go" if plan.in_the_way else "no"
+    n = len(plan.victims)
+    return f"once {n} idle model{'s have' if n > 1 else ' has'} gone" if n else "yes"
 
 
 def _ready(seconds: float | None) -> str:

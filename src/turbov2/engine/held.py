@@ -2,68 +2,74 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import time
 
-from turbov2.batching import Batcher, DirectBatcher
+from turbov2.batching import Batcher, Job, JobResult, answer_at_once
 from turbov2.catalog import ModelSpec
-from turbov2.residency.memory import resident_bytes
+from turbov2.residency import Memory
 from turbov2.runners.inline import InlineRunner
-from turbov2.runners.process import ProcessRunner
 from turbov2.runners.protocol import Runner
-from turbov2.runners.thread import ThreadRunner
-from turbov2.types import Loaded, LoadSpec
+from turbov2.types import Loaded
 
 
 class HeldModel:
-    """What residency holds and a lease gives."""
+    """What residency holds and a lease gives.
+
+    grown_bytes: by pool, what our own process grew by while a model inside it was loaded; for a model in
+    a process of its own there is no need to know, because that process is measured.
+    """
 
     def __init__(
-        self, spec: ModelSpec, runner: Runner, loaded: Loaded, max_queue: int, grown_bytes: int
+        self,
+        spec: ModelSpec,
+        runner: Runner,
+        loaded: Loaded,
+        batcher: Batcher,
+        memory: Memory,
+        grown_bytes: dict[str, int],
     ) -> None:
         self.spec = spec
         self.loaded = loaded
         self._runner = runner
+        self._inline = runner if isinstance(runner, InlineRunner) else None
+        self._batcher = batcher
+        self._memory = memory
         self._grown_bytes = grown_bytes
-        batcher = DirectBatcher if spec.runner == "inline" else Batcher
-        self.batcher: Batcher | DirectBatcher = batcher(runner.embed, max_queue)
 
     @property
     def is_alive(self) -> bool:
         """False once the runner is gone."""
         return self._runner.is_alive
 
-    def host_bytes(self) -> int:
-        """Returns the measured growth if there was one, never less than the catalogue's estimate."""
-        return max(self._grown_bytes, self.spec.host_bytes)
+    @property
+    def pid(self) -> int:
+        """Process that holds the weights: ours, or the child's."""
+        return self._runner.pid
+
+    @property
+    def batcher(self) -> Batcher:
+        """Its queue, to look at."""
+        return self._batcher
+
+    async def embed(self, job: Job) -> JobResult:
+        """Returns the job's vectors: small ones for an inline model at once, all others through the queue.
+
+        Raises: what a failed item raised, unless partial results are wanted; RunnerLost.
+        """
+        if self._inline is not None:
+            started_ns = time.perf_counter_ns()
+            if (done := self._inline.embed_now(job.inputs)) is not None:
+                return answer_at_once(job, *done, time.perf_counter_ns() - started_ns)
+        return await self._batcher.embed(job)
+
+    async def measure(self) -> dict[str, int]:
+        """Returns the bytes it takes now, by pool; nothing once it is closed and seen gone."""
+        if self.spec.runner == "process":
+            return await asyncio.to_thread(self._memory.process_bytes, self._runner.pid)
+        return self._grown_bytes if self._runner.is_alive else {}
 
     async def close(self, grace_s: float) -> None:
         """Afterwards the queue is empty and the weights are gone."""
-        await self.batcher.close()
+        await self._batcher.close()
         await self._runner.stop(grace_s)
-
-
-async def hold(spec: ModelSpec, load_spec: LoadSpec, max_queue: int) -> HeldModel:
-    """Returns the model, loaded in the kind of runner its catalogue entry names."""
-    runner = _make_runner(spec)
-    before_bytes = 0 if spec.runner == "process" else resident_bytes(runner.pid)
-    try:
-        loaded = await runner.start(load_spec)
-    except BaseException:
-        await runner.stop(0)
-        raise
-    grown_bytes = max(resident_bytes(runner.pid) - before_bytes, 0)
-    return HeldModel(spec, runner, loaded, max_queue, grown_bytes)
-
-
-def _make_runner(spec: ModelSpec) -> Runner:
-    if spec.runner == "inline":
-        return InlineRunner(n_threads=2)
-    if spec.runner == "thread":
-        return ThreadRunner()
-    return ProcessRunner(environment=_thread_plan())
-
-
-def _thread_plan() -> dict[str, str]:
-    """Returns the environment that keeps a child's OpenMP threads to the cores, and idle ones asleep."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(n_cores), "OMP_WAIT_POLICY": "PASSIVE"}

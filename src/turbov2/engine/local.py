@@ -3,87 +3,98 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import math
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 
-import msgspec
-
 from turbov2.catalog import Catalog, ModelSpec
-from turbov2.engine.held import HeldModel, hold
+from turbov2.engine import reports
+from turbov2.engine.embedding import Embedding
+from turbov2.engine.gates import Gates
+from turbov2.engine.held import HeldModel
+from turbov2.engine.loading import Loader
 from turbov2.engine.shelf import open_shelf, weights_key
-from turbov2.engine.vectors import finish
-from turbov2.errors import InvalidRequest, NotCapable
-from turbov2.residency import Lease, Residency, Resident, State
-from turbov2.residency.memory import default_budget_bytes
+from turbov2.obs.meters import Meters
+from turbov2.obs.tracing import Tracer
+from turbov2.residency import Footprints, Lease, MachineMemory, Residency, State
 from turbov2.settings import Settings
 from turbov2.types import (
     Context,
-    EmbedBatch,
     EmbedRequest,
     EmbedResult,
     Loaded,
+    MemoryEvent,
+    MemoryPlan,
     ModelStatus,
+    PoolStatus,
     PullProgress,
     ResidentStatus,
 )
-from turbov2.types.embed import Inputs
 
 _PULL_STOP_S = 5.0  # a cancelled pull ends at its next chunk
+_FOOTPRINTS = "footprints.json"
 
 
 class LocalEngine:
-    """Does the work on this machine."""
+    """Does the work on this machine.
 
-    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+    `meters` and `tracer` are told of it; without, nobody reads what is counted and nothing is traced.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        meters: Meters | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        meters = meters or Meters()
         self._settings = settings
         self._shelf = open_shelf(settings, catalog)
-        self._residency: Residency[HeldModel] = Residency(
-            self._load,
-            settings.host_budget_bytes or default_budget_bytes(),
-            settings.keep_alive_s,
-            settings.load_timeout_s,
-        )
         self._keys = {spec.name: weights_key(spec) for spec in catalog}
-        self._is_ready = False
+        self._gates = Gates(settings)
+        memory = MachineMemory(settings.host_budget_bytes, settings.vram_budget_bytes)
+        self._loader = Loader(self._shelf, memory, meters, settings.vector_cache_bytes)
+        self._residency: Residency[HeldModel] = Residency(
+            self._loader,
+            memory,
+            keep_alive_s=settings.keep_alive_s,
+            load_timeout_s=settings.load_timeout_s,
+            footprints=Footprints(settings.home_path / _FOOTPRINTS),
+            on_event=meters.models.memory_event,
+        )
+        self._loader.residency = self._residency
+        self._embedding = Embedding(catalog, self._gates, self._lease, meters, tracer)
+        self._is_started = False
 
     async def start(self) -> None:
         """Returns when the models to preload are resident and pinned."""
+        for name in self._settings.pin:
+            self._residency.pin(self._keys[self._shelf.catalog.resolve(name).name])
         for name in self._settings.preload:
             spec = self._shelf.catalog.resolve(name)
             async with self._lease(spec, None):
                 self._residency.pin(self._keys[spec.name])
-        self._is_ready = True
+        self._is_started = True
 
     async def stop(self) -> None:
         """Afterwards nothing is loaded."""
-        self._is_ready = False
+        self._is_started = False
         await self._residency.close()
 
     def is_ready(self) -> bool:
-        """Returns True between the end of `start` and the begin of `stop` or of a drain."""
-        return self._is_ready
+        """Returns whether traffic is welcome: started, not draining, and no preloaded model has failed."""
+        return self._is_started and not any(
+            resident.is_pinned and resident.state is State.FAILED for resident in self._residency.residents()
+        )
 
     def begin_drain(self) -> None:
         """Afterwards `is_ready` is False; requests are still answered."""
-        self._is_ready = False
+        self._is_started = False
 
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
         """Returns vectors in input order; see Engine."""
-        started_ns = time.perf_counter_ns()
-        spec = self._shelf.catalog.resolve(request.model)
-        _check_embeds(spec)
-        batch = EmbedBatch(_with_prompt(spec, request), request.truncate)
-        async with self._lease(spec, request.keep_alive_s) as held:
-            load_ns = time.perf_counter_ns() - started_ns
-            _check_dimensions(spec, held.loaded, request)
-            output = await held.batcher.embed(batch)
-        vectors = finish(output.vectors, request.dimensions, request.normalize, spec.name)
-        truncated = tuple(output.truncated.nonzero()[0].tolist()) if output.truncated.any() else ()
-        total_ns = time.perf_counter_ns() - started_ns
-        return EmbedResult(spec.name, vectors, int(output.n_tokens.sum()), truncated, load_ns, total_ns)
+        return await self._embedding(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""
@@ -100,7 +111,7 @@ class LocalEngine:
         ready = self._ready()
         # Looking for two dozen models' files takes a few milliseconds, which no other request should feel.
         statuses = await asyncio.to_thread(lambda: [self._shelf.status(spec) for spec in self._shelf.catalog])
-        return [_as_loaded(status, ready.get(self._keys[status.name])) for status in statuses]
+        return [reports.as_loaded(status, ready.get(self._keys[status.name])) for status in statuses]
 
     def model(self, name: str) -> ModelStatus:
         """Returns one model. Raises: ModelNotFound."""
@@ -109,7 +120,24 @@ class LocalEngine:
     def residents(self) -> Sequence[ResidentStatus]:
         """Returns what is in memory, latest expiry first."""
         ordered = sorted(self._residency.residents(), key=lambda r: r.expires_s, reverse=True)
-        return [self._resident_status(resident) for resident in ordered]
+        return [
+            reports.resident_status(each, self._status(each.spec), self._gates.of(each.spec.name).n_bytes)
+            for each in ordered
+        ]
+
+    def pools(self) -> Sequence[PoolStatus]:
+        """Returns the memory pools, host first."""
+        return self._residency.pools()
+
+    def events(self) -> Sequence[MemoryEvent]:
+        """Returns what lately happened to models in memory, newest last."""
+        return self._residency.events()
+
+    async def explain(self, name: str) -> MemoryPlan:
+        """Returns what loading the model would take now."""
+        spec = self._shelf.catalog.resolve(name)
+        estimate = await asyncio.to_thread(self._loader.estimate, spec)
+        return self._residency.explain(self._keys[spec.name], spec, estimate)
 
     async def pull(self, name: str) -> AsyncIterator[PullProgress]:
         """Yields the steps of a pull. Leaving the loop early cancels it; a later pull resumes."""
@@ -143,85 +171,12 @@ class LocalEngine:
         await self._residency.unload(self._keys[spec.name])
         return was_here
 
-    def budget_bytes(self) -> tuple[int, int]:
-        """Returns (committed, allowed) bytes of host memory."""
-        return self._residency.committed_bytes(), self._residency.budget_bytes
-
     def _lease(self, spec: ModelSpec, keep_alive_s: float | None) -> Lease[HeldModel]:
         return self._residency.lease(self._keys[spec.name], spec, keep_alive_s)
-
-    async def _load(self, spec: ModelSpec) -> HeldModel:
-        load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
-        return await hold(spec, load_spec, self._settings.max_queue)
 
     def _ready(self) -> dict[str, Loaded]:
         residents = self._residency.residents()
         return {r.key: r.held.loaded for r in residents if r.state is State.READY and r.held is not None}
 
     def _status(self, spec: ModelSpec) -> ModelStatus:
-        return _as_loaded(self._shelf.status(spec), self._ready().get(self._keys[spec.name]))
-
-    def _resident_status(self, resident: Resident[HeldModel]) -> ResidentStatus:
-        now_s, now = asyncio.get_running_loop().time(), dt.datetime.now(dt.UTC)
-        stays = math.isinf(resident.expires_s)
-        return ResidentStatus(
-            model=self._status(resident.spec),
-            state=str(resident.state),
-            leases=resident.leases,
-            host_bytes=resident.need_bytes,
-            device_bytes=0,
-            loaded_at=resident.loaded_at,
-            last_used_at=now - dt.timedelta(seconds=now_s - resident.last_used_s),
-            expires_at=None if stays else now + dt.timedelta(seconds=resident.expires_s - now_s),
-            load_s=resident.load_s,
-        )
-
-
-def _as_loaded(status: ModelStatus, loaded: Loaded | None) -> ModelStatus:
-    """Returns the status with what the loaded files say in place of what the catalogue expects."""
-    if loaded is None:
-        return status
-    return msgspec.structs.replace(
-        status,
-        availability="ready",
-        dtype=loaded.dtype,
-        dimensions=loaded.dimensions,
-        max_tokens=loaded.max_tokens,
-        pooling=loaded.pooling,
-    )
-
-
-def _check_embeds(spec: ModelSpec) -> None:
-    if spec.capability != "embed":
-        raise NotCapable(f"model '{spec.name}' does not embed, it is for: {spec.capability}", param="model")
-
-
-def _check_dimensions(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
-    wanted, full = request.dimensions, loaded.dimensions
-    if wanted is None:
-        return
-    if wanted < 1:
-        raise InvalidRequest(f"dimensions is {wanted}, expected at least 1", param="dimensions")
-    if not request.must_be_matryoshka or full is None or wanted == full:
-        return
-    if wanted > full:
-        raise InvalidRequest(
-            f"dimensions is {wanted}, but model '{spec.name}' has {full}", param="dimensions"
-        )
-    if not spec.matryoshka:
-        raise InvalidRequest(
-            f"model '{spec.name}' was not trained for fewer dimensions than {full}; leave `dimensions` out",
-            param="dimensions",
-        )
-
-
-def _with_prompt(spec: ModelSpec, request: EmbedRequest) -> Inputs:
-    prompt = spec.query_prompt if request.input_type == "query" else spec.document_prompt
-    if not prompt:
-        return request.inputs
-    if any(not isinstance(text, str) for text in request.inputs):
-        raise InvalidRequest(
-            f"model '{spec.name}' puts a prompt before each {request.input_type}: send texts, not token ids",
-            param="input",
-        )
-    return [prompt + text for text in request.inputs]  # type: ignore[operator]
+        return reports.as_loaded(self._shelf.status(spec), self._ready().get(self._keys[spec.name]))

@@ -28,7 +28,7 @@ class Engine(Protocol):
         """Afterwards nothing is loaded and no task runs."""
 
     def is_ready(self) -> bool:
-        """Returns True from the end of `start` to the begin of `stop`, unless a preloaded model has failed."""
+        """Returns whether traffic is welcome: started, not stopping, no preloaded model failed."""
 
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
         """Returns vectors in input order. Raises: RequestError, CapacityError, BackendError."""

@@ -64,15 +64,12 @@ class Shelf:
         if spec.name not in self._verified:
             self._store.verify(spec)
             self._verified.add(spec.name)
-        return LoadSpec(
-            model=spec.name,
-            backend=spec.backend,
-            files=installed.files,
-            revision=installed.revision,
-            max_tokens=spec.max_tokens,
-            pooling=spec.pooling,
-            options=spec.options,
-        )
+        return _load_spec(spec, installed)
+
+    def peek(self, spec: ModelSpec) -> LoadSpec | None:
+        """Returns what a runner would need, None while the weights are not here. Fetches nothing."""
+        installed = self._store.locate(spec)
+        return _load_spec(spec, installed) if installed is not None else None
 
     def pull(
         self, spec: ModelSpec, on_progress: Callable[[PullProgress], None], cancelled: threading.Event
@@ -120,9 +117,24 @@ def is_pinned(spec: ModelSpec) -> bool:
 
 
 def weights_key(spec: ModelSpec) -> str:
-    """Returns the residency key: names that load the same weights the same way share it."""
+    """Returns the residency key: names that load the same weights the same way share it.
+
+    A digest, because events show it and folders stay private.
+    """
     how = (spec.runner, spec.pooling, spec.max_tokens, spec.layers, sorted(spec.options.items()))
-    return f"{spec.backend}:{source_text(spec)}:{how}"
+    return f"{spec.backend}:{hashlib.sha256(f'{source_text(spec)}:{how}'.encode()).hexdigest()[:16]}"
+
+
+def _load_spec(spec: ModelSpec, installed: Installed) -> LoadSpec:
+    return LoadSpec(
+        model=spec.name,
+        backend=spec.backend,
+        files=installed.files,
+        revision=installed.revision,
+        max_tokens=spec.max_tokens,
+        pooling=spec.pooling,
+        options=spec.options,
+    )
 
 
 def _status(

@@ -14,7 +14,7 @@ from turbov2.types.memory import EventKind
 logger = logging.getLogger(__name__)
 N_KEPT = 256
 
-_LEVELS = {kind: logging.INFO for kind in ("loaded", "unloaded", "evicted", "refused")}
+_LEVELS = {kind: logging.INFO for kind in ("loaded", "expired", "unloaded", "evicted", "refused")}
 
 
 class Journal:
@@ -34,7 +34,9 @@ class Journal:
         seconds: float = 0.0,
     ) -> None:
         """Afterwards the event is kept, logged and told."""
-        event = MemoryEvent(dt.datetime.now(dt.UTC), kind, model, key, reason, dict(bytes_ or {}), seconds)
+        event = MemoryEvent(
+            dt.datetime.now(dt.UTC), kind, model, key, reason, dict(bytes_ or {}), round(seconds, 3)
+        )
         self._events.append(event)
         level = _LEVELS.get(kind, logging.WARNING)
         logger.log(level, "%s %s (%s, %.2f s): %s", kind, model, in_words(event.bytes), seconds, reason)

@@ -216,7 +216,7 @@ class Lifecycle(Generic[H]):
         if resident.leases:
             return  # its last lease looks again
         if resident.expires_s <= now_s + TICK_S:
-            self.unloads.start(resident, "unloaded", "it was idle for as long as its keep_alive says")
+            self.unloads.start(resident, "expired", "it was idle for as long as its keep_alive says")
         else:
             self.wake_at(resident.expires_s)
 

@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 
 from turbov2.engine.protocol import Engine
 from turbov2.errors import DeadlineExceeded, Stopping, TurboError
-from turbov2.obs.logs import AccessLog
+from turbov2.obs.logs import AccessLog, HandledRequest, begin_request
+from turbov2.obs.meters import Meters
+from turbov2.obs.tracing import RequestSpan, Tracer
 from turbov2.server.auth import Keys
 from turbov2.server.cors import with_cors
 from turbov2.server.headers import Wishes, lane_of, read_headers, timeout_s_of
 from turbov2.server.hosts import Hosts
-from turbov2.server.metrics import Metrics
+from turbov2.server.metrics import MetricsPage
 from turbov2.server.routing import Router
 from turbov2.server.watch import Watch
 from turbov2.settings import Settings
@@ -42,28 +44,33 @@ logger = logging.getLogger(__name__)
 
 _STOPPED = Stopping("the server is stopping; send the request again, to another", retry_after_s=5)
 _EXPIRED = DeadlineExceeded("the request's time limit passed before it was done, and it was stopped")
+_TRACES_GRACE_S = 2.0  # to send what was recorded last
 _CLIENT_LEFT = 499  # nginx's and Ollama's number for it; never sent, only logged
 Asgi = Callable[[Scope, Receive, Send], "asyncio.Future[None]"]
 
 
-def build_app(engine: Engine, settings: Settings) -> Asgi:
-    """Returns the application. The engine is started and stopped by the ASGI lifespan."""
-    app = App(engine, settings)
+def build_app(engine: Engine, settings: Settings, meters: Meters, tracer: Tracer | None = None) -> Asgi:
+    """Returns the application. The engine is started and stopped by the ASGI lifespan.
+
+    `meters` and `tracer` are those that the engine tells of its work.
+    """
+    app = App(engine, settings, meters, tracer)
     return with_cors(app, settings.cors_origins)  # type: ignore[return-value]
 
 
 class App:
     """Routes requests to the wires and answers for what they raise."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, meters: Meters, tracer: Tracer | None) -> None:
         self._engine = engine
         self._limits = Limits(settings.max_body_bytes, settings.max_texts, settings.max_text_chars)
         self._request_timeout_s = settings.request_timeout_s
         self._keys = Keys(settings.api_keys(), settings.open_paths)
         self._hosts = Hosts(settings.host, settings.allowed_hosts)
-        self._metrics = Metrics(engine)
+        self._meters = meters
+        self._tracer = tracer
         self._access = AccessLog(settings.log_format == "json") if settings.access_log else None
-        self._router = Router(_routes(engine, settings, self._metrics))
+        self._router = Router(_routes(engine, settings, MetricsPage(meters, engine)))
         self._warn_if_open(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,11 +86,13 @@ class App:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns = time.perf_counter_ns()
         wishes = read_headers(scope)
+        handled = begin_request(wishes.request_id)
+        span = self._begin_span(scope, wishes, started_ns)
         watch = Watch(receive)
         request = Request(scope, receive, Context(wishes.request_id), self._limits, watch.start)
         status, n_bytes = _CLIENT_LEFT, 0
         try:
-            response = await self._handle(request, wishes, watch)
+            response = await self._handle(request, wishes, watch, span)
             status = response.status
             n_bytes = await self._send(scope, send, response, wishes.request_id)
         except Disconnected:
@@ -95,7 +104,16 @@ class App:
                 await self._send_last(scope, send, request, error)
         finally:
             watch.stop()
-            self._note(request, status, started_ns, n_bytes)
+            self._note(request, status, started_ns, n_bytes, handled)
+            if span is not None:
+                span.end(_route_name(request), status, wishes.request_id)
+
+    def _begin_span(self, scope: Scope, wishes: Wishes, started_ns: int) -> RequestSpan | None:
+        if self._tracer is None:
+            return None
+        return self._tracer.request(
+            scope["method"], scope["path"], started_ns, wishes.traceparent, wishes.tracestate
+        )
 
     async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> None:
         """Answers a request that was cut; one whose answer has begun just ends."""
@@ -104,14 +122,17 @@ class App:
                 scope, send, render_error(error, family_of(scope["path"])), request.context.request_id
             )
 
-    async def _handle(self, request: Request, wishes: Wishes, watch: Watch) -> Response:
+    async def _handle(
+        self, request: Request, wishes: Wishes, watch: Watch, span: RequestSpan | None
+    ) -> Response:
         """Returns the handler's response, or the error's in the shape of the path's family."""
         scope = request.scope
         family = family_of(scope["path"])
         try:
             self._hosts.check(scope)
             key_id = self._keys.check(scope)
-            request.context = Context(wishes.request_id, key_id, lane_of(wishes.lane), wishes.traceparent)
+            traceparent = span.traceparent if span is not None else ""
+            request.context = Context(wishes.request_id, key_id, lane_of(wishes.lane), traceparent)
             watch.limit(timeout_s_of(wishes.timeout, self._request_timeout_s))
             request.route, request.path_rest = self._router.find(scope["method"], scope["path"])
             family = request.route.family
@@ -129,18 +150,28 @@ class App:
         headers = [(b"x-request-id", encoded), (b"request-id", encoded)]
         return await send_response(send, response, headers, is_head=scope["method"] == "HEAD")
 
-    def _note(self, request: Request, status: int, started_ns: int, n_bytes: int) -> None:
+    def _note(
+        self, request: Request, status: int, started_ns: int, n_bytes: int, handled: HandledRequest
+    ) -> None:
         seconds = (time.perf_counter_ns() - started_ns) / 1e9
-        self._metrics.observe(request.route.path if request.route else "unknown", status, seconds)
+        self._meters.http.answered(_route_name(request), status, seconds)
         if self._access is not None:
             scope, context = request.scope, request.context
-            ms = seconds * 1000
             self._access.write(
-                scope["method"], scope["path"], status, ms, n_bytes, context.request_id, context.key_id
+                scope["method"],
+                scope["path"],
+                status,
+                seconds * 1000,
+                n_bytes,
+                context.request_id,
+                context.key_id,
+                handled.fields(),
             )
+        handled.end()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        self._meters.lag.start()
         try:
             await self._engine.start()
         except TurboError as error:
@@ -149,6 +180,9 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._engine.stop()
+        self._meters.lag.stop()
+        if self._tracer is not None:
+            await self._tracer.stop(_TRACES_GRACE_S)
         if self._access is not None:
             self._access.flush()
         await send({"type": "lifespan.shutdown.complete"})
@@ -159,7 +193,11 @@ class App:
                            "set EMBEDDINGS_API_KEY", host)  # fmt: skip
 
 
-def _routes(engine: Engine, settings: Settings, metrics: Metrics) -> Sequence[Route]:
+def _route_name(request: Request) -> str:
+    return request.route.path if request.route is not None else "unknown"
+
+
+def _routes(engine: Engine, settings: Settings, metrics: MetricsPage) -> Sequence[Route]:
     return [
         *ollama.routes(engine, settings.default_embed_model),
         *openai.routes(engine, settings.default_embed_model),

@@ -12,6 +12,8 @@ import uvicorn
 
 from turbov2.catalog import Catalog
 from turbov2.engine import LocalEngine
+from turbov2.obs.meters import Meters
+from turbov2.obs.tracing import tracer_from_environment
 from turbov2.server.app import build_app
 from turbov2.server.connection import BoundedProtocol
 from turbov2.settings import Settings
@@ -45,8 +47,9 @@ def raise_descriptor_limit() -> None:
 def serve(settings: Settings, catalog: Catalog, bound: socket.socket) -> int:
     """Returns the exit code once the server has drained: 0 after a signal, 3 if it could not start."""
     raise_descriptor_limit()
-    engine = LocalEngine(catalog, settings)
-    server = _Server(engine, build_app(engine, settings), settings.drain_s)
+    meters, tracer = Meters(), tracer_from_environment()
+    engine = LocalEngine(catalog, settings, meters, tracer)
+    server = _Server(engine, build_app(engine, settings, meters, tracer), settings.drain_s)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[bound]))
     return 0 if server.started else 3

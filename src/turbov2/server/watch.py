@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
+from turbov2.obs.request_meters import EXPIRED
 from turbov2.wire._http import Receive
 
 # Shorter requests end before a disconnect could save anything, and starting a task would cost them more.
@@ -58,4 +59,4 @@ class Watch:
     def _expire(self) -> None:
         if self._task is not None and not self.has_left:
             self.has_expired = True
-            self._task.cancel()
+            self._task.cancel(EXPIRED)

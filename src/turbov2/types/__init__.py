@@ -7,14 +7,13 @@ library that runs models, or where a request came from.
 from turbov2.types.context import Context, Lane
 from turbov2.types.embed import EmbedRequest, EmbedResult, Inputs, ItemError, TokenBatch
 from turbov2.types.load import Loaded, LoadSpec
-from turbov2.types.memory import InTheWay, MemoryEvent, MemoryPlan, PoolStatus
+from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, Victim
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
     "Context",
     "EmbedRequest",
     "EmbedResult",
-    "InTheWay",
     "Inputs",
     "ItemError",
     "Lane",
@@ -23,8 +22,10 @@ __all__ = [
     "MemoryEvent",
     "MemoryPlan",
     "ModelStatus",
+    "Obstacle",
     "PoolStatus",
     "PullProgress",
     "ResidentStatus",
     "TokenBatch",
+    "Victim",
 ]

@@ -9,22 +9,25 @@ import msgspec
 
 Bytes = dict[str, int]  # by pool: "host", "cuda:0", ...
 EventKind = Literal[
-    "loaded", "load_failed", "unloaded", "evicted", "crashed", "recycled", "refused", "leaked"
+    "loaded", "load_failed", "refused", "evicted", "expired", "unloaded", "recycled", "crashed", "leaked"
 ]
 
 
 class MemoryEvent(msgspec.Struct, frozen=True):
-    """Something that changed what is in memory, or was refused.
+    """One thing that happened to a model, once it is over.
 
-    "evicted" made room for another model, "unloaded" was idle or asked to go, "recycled" had grown.
+    evicted: it made room for others. expired: its keep_alive was over. unloaded: somebody asked. recycled: it
+    had grown.
+    refused: there is no room for it. leaked: it is closed and its memory is not back.
     """
 
     at: dt.datetime
     kind: EventKind
     model: str
-    reason: str  # a plain sentence
+    key: str  # of its weights
+    reason: str  # a sentence
     bytes: Bytes
-    seconds: float = 0.0  # how long the load or unload took
+    seconds: float  # it took
 
 
 class PoolStatus(msgspec.Struct, frozen=True):
@@ -37,25 +40,37 @@ class PoolStatus(msgspec.Struct, frozen=True):
     head_room_bytes: int  # kept free beside the models for what running them takes
 
 
-class InTheWay(msgspec.Struct, frozen=True):
-    """A resident that would have to go, or that cannot: `why` says which."""
+class Victim(msgspec.Struct, frozen=True):
+    """A model that would have to go, and why it is this one."""
 
     model: str
     bytes: Bytes
-    why: str
+    reason: str
+
+
+class Obstacle(msgspec.Struct, frozen=True):
+    """A model that has memory the load lacks and may not go now, and why."""
+
+    model: str
+    why: str  # "pinned", or "in use by 3 requests"
 
 
 class MemoryPlan(msgspec.Struct, frozen=True):
-    """What loading a model would take right now. Looking at it changes nothing."""
+    """How a model stands and what a request for it would set off. Looking at it changes nothing.
+
+    fits: it is loaded, or would be without waiting for a request to end.
+    ready_in_s: after how long it would be, as past loads go; None where nobody can say.
+    failed_reason: why its last load failed, or why none can succeed as things stand.
+    """
 
     model: str
     state: str  # a residency state, "absent" when it is not in the table
     need: Bytes
     need_source: Literal["measured", "estimated"]
-    is_possible: bool  # it fits now, or after the victims have gone
-    victims: tuple[InTheWay, ...] = ()
-    in_the_way: tuple[InTheWay, ...] = ()
-    ready_in_s: float | None = None  # from past loads; None: never loaded here
-    failure: str = ""
-    retry_in_s: float | None = None
-    events: tuple[MemoryEvent, ...] = ()  # this model's, newest last
+    fits: bool
+    victims: tuple[Victim, ...]
+    in_the_way: tuple[Obstacle, ...]
+    ready_in_s: float | None
+    failed_reason: str
+    retry_in_s: float | None
+    last_events: tuple[MemoryEvent, ...]  # this model's, newest last

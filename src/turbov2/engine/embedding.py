@@ -1,0 +1,151 @@
+"""Embedding, from request to finished vectors: checks, admission, lease, queue, a retry after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from turbov2.batching import Job, JobResult, RunnerLost
+from turbov2.catalog import Catalog, ModelSpec
+from turbov2.engine.gates import Gates
+from turbov2.engine.held import HeldModel
+from turbov2.engine.lanes import lane_of
+from turbov2.engine.vectors import finish
+from turbov2.errors import InvalidRequest, NotCapable
+from turbov2.obs.ledger import Ledger
+from turbov2.obs.meters import Meters
+from turbov2.obs.tracing import Tracer
+from turbov2.residency import Lease
+from turbov2.types import Context, EmbedRequest, EmbedResult, Inputs, ItemError, Loaded
+
+if TYPE_CHECKING:
+    from turbov2.types.embed import FloatMatrix
+
+# Normalising more floats than this takes over a millisecond, in which a thread lets other requests run.
+_OFF_LOOP_FLOATS = 65_536
+_MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
+
+LeaseOf = Callable[[ModelSpec, float | None], Lease[HeldModel]]
+
+
+class Embedding:
+    """The operation `embed` of one engine."""
+
+    def __init__(
+        self, catalog: Catalog, gates: Gates, lease: LeaseOf, meters: Meters, tracer: Tracer | None
+    ) -> None:
+        self._catalog = catalog
+        self._gates = gates
+        self._lease = lease
+        self._batches = meters.batches
+        self._ledger = Ledger(meters.requests, tracer)
+
+    async def __call__(self, request: EmbedRequest, context: Context) -> EmbedResult:
+        """Returns vectors in input order; see Engine."""
+        started_ns = time.perf_counter_ns()
+        spec = self._catalog.resolve(request.model)
+        check_embeds(spec)
+        inputs = with_prompt(spec, request)
+        n_chars = sum(map(len, inputs))
+        lane = lane_of(context.lane, len(inputs), n_chars)
+        with self._ledger.entry(spec.name, lane, len(inputs), context) as entry:
+            ticket = self._gates.of(spec.name).admit(len(inputs), n_chars)
+            try:
+                job = Job(inputs, request.truncate, lane, context.key_id, request.is_partial_ok)
+                result, load_ns = await self._run(spec, request, job)
+                vectors = await _finish(result, request, spec.name)
+            finally:
+                ticket.release()
+            self._batches.answered(spec.name, len(inputs), result.n_cached, result.n_joined)
+            answer = _answer(spec.name, vectors, result, load_ns, time.perf_counter_ns() - started_ns)
+            entry.answered(answer)
+            return answer
+
+    async def _run(self, spec: ModelSpec, request: EmbedRequest, job: Job) -> tuple[JobResult, int]:
+        """Returns the result and the nanoseconds spent waiting for the model.
+
+        When the runner dies, a request that was computing runs once more, apart from others; one that only
+        waited runs again as if nothing had happened.
+        """
+        load_ns = n_strikes = n_carries = 0
+        while True:
+            asked_ns = time.perf_counter_ns()
+            async with self._lease(spec, request.keep_alive_s) as held:
+                load_ns += time.perf_counter_ns() - asked_ns
+                check_dimensions(spec, held.loaded, request)
+                try:
+                    return await held.embed(job), load_ns
+                except RunnerLost as lost:
+                    n_strikes += lost.was_running
+                    n_carries += not lost.was_running
+                    if n_strikes > 1 or n_carries > _MAX_CARRIES:
+                        raise lost.cause from lost
+                    if lost.was_running:
+                        job = msgspec.structs.replace(job, is_alone=True)
+
+
+async def _finish(result: JobResult, request: EmbedRequest, model: str) -> FloatMatrix:
+    if result.vectors.size <= _OFF_LOOP_FLOATS:
+        return finish(result.vectors, request.dimensions, request.normalize, model)
+    return await asyncio.to_thread(finish, result.vectors, request.dimensions, request.normalize, model)
+
+
+def _answer(model: str, vectors: FloatMatrix, result: JobResult, load_ns: int, total_ns: int) -> EmbedResult:
+    cut = result.full_lengths > result.lengths
+    return EmbedResult(
+        model=model,
+        vectors=vectors,
+        n_tokens=int(result.lengths.sum()),
+        truncated=tuple(cut.nonzero()[0].tolist()) if cut.any() else (),
+        load_ns=load_ns,
+        total_ns=total_ns,
+        failed=tuple(
+            ItemError(index, error.code, error.message) for index, error in sorted(result.errors.items())
+        ),
+        queue_ns=result.queue_ns,
+        tokenize_ns=result.tokenize_ns,
+        inference_ns=result.inference_ns,
+    )
+
+
+def check_embeds(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model is for something else."""
+    if spec.capability != "embed":
+        raise NotCapable(f"model '{spec.name}' does not embed, it is for: {spec.capability}", param="model")
+
+
+def check_dimensions(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
+    """Raises: InvalidRequest when `dimensions` is not one that the model and the request's rules allow."""
+    wanted, full = request.dimensions, loaded.dimensions
+    if wanted is None:
+        return
+    if wanted < 1:
+        raise InvalidRequest(f"dimensions is {wanted}, expected at least 1", param="dimensions")
+    if not request.must_be_matryoshka or full is None or wanted == full:
+        return
+    if wanted > full:
+        raise InvalidRequest(
+            f"dimensions is {wanted}, but model '{spec.name}' has {full}", param="dimensions"
+        )
+    if not spec.matryoshka:
+        raise InvalidRequest(
+            f"model '{spec.name}' was not trained for fewer dimensions than {full}; leave `dimensions` out",
+            param="dimensions",
+        )
+
+
+def with_prompt(spec: ModelSpec, request: EmbedRequest) -> Inputs:
+    """Returns the inputs as the model wants them. Raises: InvalidRequest for ids where it wants a prompt."""
+    prompt = spec.query_prompt if request.input_type == "query" else spec.document_prompt
+    if not prompt:
+        return request.inputs
+    if any(not isinstance(text, str) for text in request.inputs):
+        raise InvalidRequest(
+            f"model '{spec.name}' puts a prompt before each {request.input_type}: send texts, not token ids",
+            param="input",
+        )
+    return [prompt + text for text in request.inputs]  # type: ignore[operator]

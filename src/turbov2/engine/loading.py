@@ -1,0 +1,117 @@
+"""From a catalogue entry to a loaded model: what residency loads with."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from turbov2.batching import Batcher, BatchLimits, VectorCache, learn_limits
+from turbov2.catalog import ModelSpec
+from turbov2.engine.held import HeldModel
+from turbov2.engine.shelf import Shelf, weights_key
+from turbov2.engine.sizes import estimate_bytes
+from turbov2.residency import Memory, Residency
+from turbov2.runners.inline import InlineRunner
+from turbov2.runners.process import ProcessRunner
+from turbov2.runners.protocol import Runner
+from turbov2.runners.thread import ThreadRunner
+from turbov2.types import Loaded, LoadSpec
+
+if TYPE_CHECKING:
+    from turbov2.obs.meters import Meters
+
+SLICE_S = 0.120  # the longest that somebody may have to wait for a forward of others; 60 ms on a GPU
+SLICE_CUDA_S = 0.060
+_INLINE_THREADS = 2
+
+
+class Loader:
+    """Implements residency's Models on this machine's shelf. `residency` is set once it exists."""
+
+    residency: Residency[HeldModel]
+
+    def __init__(self, shelf: Shelf, memory: Memory, meters: Meters, cache_bytes: int) -> None:
+        self._shelf = shelf
+        self._memory = memory
+        self._meters = meters
+        self._cache_bytes = cache_bytes
+        # Models inside our own process are measured by its growth, so only one may grow at a time.
+        self._growing = asyncio.Lock()
+
+    async def size(self, spec: ModelSpec) -> dict[str, int]:
+        """Returns the bytes it is expected to take, its weights fetched if they were not here."""
+        load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
+        return await asyncio.to_thread(estimate_bytes, spec, load_spec)
+
+    def estimate(self, spec: ModelSpec) -> dict[str, int]:
+        """Returns the same, fetching nothing: of weights that are not here, the catalogue's figure."""
+        load_spec = self._shelf.peek(spec)
+        return estimate_bytes(spec, load_spec) if load_spec else {"host": spec.host_bytes}
+
+    async def load(self, spec: ModelSpec) -> HeldModel:
+        """Returns the model, loaded in the kind of runner its catalogue entry names, its limits learnt."""
+        load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
+        runner = self._make_runner(spec)
+        try:
+            loaded, grown_bytes = await self._start(runner, spec, load_spec)
+            limits = await learn_limits(
+                runner,
+                slice_s=SLICE_S if load_spec.device == "cpu" else SLICE_CUDA_S,
+                max_tokens=loaded.max_tokens,
+            )
+        except BaseException:
+            await runner.stop(0)
+            raise
+        batcher = self._make_batcher(spec, runner, loaded, limits)
+        return HeldModel(spec, runner, loaded, batcher, self._memory, grown_bytes)
+
+    async def _start(
+        self, runner: Runner, spec: ModelSpec, load_spec: LoadSpec
+    ) -> tuple[Loaded, dict[str, int]]:
+        """Returns what was loaded, and what our own process grew by."""
+        if spec.runner == "process":
+            return await runner.start(load_spec), {}
+        async with self._growing:
+            before = await asyncio.to_thread(self._memory.process_bytes, os.getpid())
+            loaded = await runner.start(load_spec)
+            after = await asyncio.to_thread(self._memory.process_bytes, os.getpid())
+        # Rows of a mapped table are read and widened as they are used: the estimate is what it may come to.
+        estimate = await asyncio.to_thread(estimate_bytes, spec, load_spec)
+        return loaded, {
+            pool: max(n_bytes, after.get(pool, 0) - before.get(pool, 0)) for pool, n_bytes in estimate.items()
+        }
+
+    def _make_runner(self, spec: ModelSpec) -> Runner:
+        if spec.runner == "inline":
+            return InlineRunner(n_threads=_INLINE_THREADS)
+        if spec.runner == "thread":
+            return ThreadRunner()
+        key = weights_key(spec)
+        return ProcessRunner(
+            environment=_thread_plan(), on_exit=lambda reason: self.residency.died(key, reason)
+        )
+
+    def _make_batcher(self, spec: ModelSpec, runner: Runner, loaded: Loaded, limits: BatchLimits) -> Batcher:
+        key = weights_key(spec)
+        assert loaded.dimensions is not None, "a model that embeds has dimensions. This is a bug."
+
+        async def relieve() -> None:
+            await self.residency.relieve(key)
+
+        return Batcher(
+            runner,
+            dimensions=loaded.dimensions,
+            is_padded=loaded.is_padded,
+            limits=limits,
+            n_slots=_INLINE_THREADS if spec.runner == "inline" else 1,
+            cache=VectorCache(self._cache_bytes) if self._cache_bytes else None,
+            relieve=relieve,
+            on_batch=lambda record: self._meters.batches.ran(spec.name, record),
+        )
+
+
+def _thread_plan() -> dict[str, str]:
+    """Returns the environment that keeps a child's OpenMP threads to the cores, and idle ones asleep."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(n_cores), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -1,0 +1,54 @@
+"""What the engine tells of its models: catalogue and residency in one view."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import math
+
+import msgspec
+
+from turbov2.engine.held import HeldModel
+from turbov2.residency import Resident
+from turbov2.types import Loaded, ModelStatus, ResidentStatus
+
+
+def as_loaded(status: ModelStatus, loaded: Loaded | None) -> ModelStatus:
+    """Returns the status with what the loaded files say in place of what the catalogue expects."""
+    if loaded is None:
+        return status
+    return msgspec.structs.replace(
+        status,
+        availability="ready",
+        dtype=loaded.dtype,
+        dimensions=loaded.dimensions,
+        max_tokens=loaded.max_tokens,
+        pooling=loaded.pooling,
+    )
+
+
+def resident_status(resident: Resident[HeldModel], model: ModelStatus, admitted_chars: int) -> ResidentStatus:
+    """Returns one line of the residency table for people and clients."""
+    now_s, now = asyncio.get_running_loop().time(), dt.datetime.now(dt.UTC)
+    stays = math.isinf(resident.expires_s)
+    held = resident.held
+    return ResidentStatus(
+        model=model,
+        state=str(resident.state),
+        leases=resident.leases,
+        bytes=dict(resident.bytes),
+        estimated_bytes=dict(resident.need),
+        loaded_at=resident.loaded_at,
+        last_used_at=now - dt.timedelta(seconds=now_s - resident.last_used_s),
+        expires_at=None if stays else now + dt.timedelta(seconds=resident.expires_s - now_s),
+        load_s=resident.load_s,
+        n_uses=resident.n_uses,
+        is_pinned=resident.is_pinned,
+        priority=resident.spec.priority,
+        queued_items=held.batcher.n_queued_items if held is not None else 0,
+        queued_tokens=held.batcher.n_ready_tokens if held is not None else 0,
+        admitted_chars=admitted_chars,
+        pid=held.pid if held is not None else 0,
+        failure=resident.failure.message if resident.failure is not None else "",
+        retry_in_s=max(resident.retry_at_s - now_s, 0.0) if resident.failure is not None else None,
+    )
