@@ -20,8 +20,9 @@ from turbov2.catalog import Catalog, ModelSpec
 from turbov2.catalog.weights import source_text
 from turbov2.cli import app
 from turbov2.engine import LocalEngine
+from turbov2.obs.meters import Meters, metrics_table
 from turbov2.server.app import _routes
-from turbov2.server.metrics import Metrics
+from turbov2.server.metrics import MetricsPage
 from turbov2.settings import SETTINGS, Setting, load_settings
 from turbov2.wire._http import Route
 
@@ -113,7 +114,18 @@ def routes_page() -> str:
     intro = """\
 Every `GET` route answers `HEAD` too; a slash at the end of a path changes nothing. The third column names the
 family whose [error body](api.md#errors) the route uses."""
-    return _page("Routes", intro, _table(header, map(_route_row, _routes(engine, settings, Metrics(engine)))))
+    routes = _routes(engine, settings, MetricsPage(Meters(), engine))
+    return _page("Routes", intro, _table(header, map(_route_row, routes)))
+
+
+def metrics_page() -> str:
+    """Returns docs/metrics.md."""
+    header = ("Name", "Type", "Labels", "Meaning")
+    intro = """\
+What `GET /metrics` tells, in Prometheus' text format. How to scrape it, the ledger and queries to begin with:
+[observability.md](observability.md). A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`."""
+    rows = ((_code(name), kind, labels, meaning) for name, kind, labels, meaning in metrics_table())
+    return _page("Metrics", intro, _table(header, rows))
 
 
 def _route_row(route: Route) -> tuple[str, ...]:
@@ -158,6 +170,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "models.md": models_page,
     "routes.md": routes_page,
+    "metrics.md": metrics_page,
     "cli.md": cli_page,
 }
 

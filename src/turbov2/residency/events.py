@@ -39,7 +39,16 @@ class Journal:
         )
         self._events.append(event)
         level = _LEVELS.get(kind, logging.WARNING)
-        logger.log(level, "%s %s (%s, %.2f s): %s", kind, model, in_words(event.bytes), seconds, reason)
+        logger.log(
+            level,
+            "%s %s (%s, %.2f s): %s",
+            kind,
+            model,
+            in_words(event.bytes),
+            seconds,
+            reason,
+            extra={"event": kind, "model": model},
+        )
         self._on_event(event)
 
     def events(self) -> Sequence[MemoryEvent]:
