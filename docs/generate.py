@@ -123,7 +123,7 @@ def metrics_page() -> str:
     header = ("Name", "Type", "Labels", "Meaning")
     intro = """\
 What `GET /metrics` tells, in Prometheus' text format. How to scrape it, the ledger and queries to begin with:
-[observability.md](observability.md). A histogram `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`."""
+[observability.md](observability.md). A histogram `NAME` has `NAME_bucket`, `NAME_sum` and `NAME_count`."""
     rows = ((_code(name), kind, labels, meaning) for name, kind, labels, meaning in metrics_table())
     return _page("Metrics", intro, _table(header, rows))
 
