@@ -115,7 +115,10 @@ class Pool:
 
     async def ask(self, request: bytes, leaves_after_s: float) -> Answer:
         """Returns the answer; the client leaves after `leaves_after_s`, which is an answer of status 0."""
-        connection = self.take() or await self._connect()
+        try:
+            connection = self.take() or await self._connect()
+        except OSError:
+            return Answer(_NO_ANSWER, body=b"no connection")
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         connection.send(request, answered.set_result)
         await asyncio.wait([answered], timeout=leaves_after_s)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from bench.picture import BLUE, DARK, GREEN, GREY, LIGHT_BLUE, RED, YELLOW, save, where
 from bench.table import Result, number
@@ -91,16 +92,20 @@ def lanes(result: Result) -> None:
         idle = sorted(entry["idle"]["p99_ms"] for entry in found["rounds"])
         goal_ms = idle[len(idle) // 2] * result["target"]
         axes.plot([goal_ms] * 2, [place - 0.42, place + 0.42], color=RED, lw=1.5, ls="--")
-    labels = [
-        f"{f['model']}\n{f['ratio']['median']:.2g}x, {number(f['texts_per_s']['median'])} texts/s in"
-        for f in result["contenders"]
-    ]
+    labels = []
+    for found in result["contenders"]:
+        speed, ratio = number(found["texts_per_s"]["median"]), number(found["ratio"]["median"])
+        labels.append(f"{found['model']}\np99 {ratio}x, ingest {speed} texts/s")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.margins(x=0.12)
     axes.set_xlabel("ms of a single short text (log scale): p99, white mark p50; dashed: 3 times idle p99")
-    axes.set_title(f"A single text beside an ingest of 100,000 texts\n{where(result)}", fontsize=11)
+    axes.set_title(
+        f"A single text beside an ingest of {result['settings']['n_texts']:,} texts\n{where(result)}",
+        fontsize=11,
+    )
     axes.legend(fontsize=8, frameon=False)
     _bare(axes)
     save(figure, "lanes")
@@ -109,7 +114,7 @@ def lanes(result: Result) -> None:
 def overload(result: Result) -> None:
     """Draws what was offered, answered and refused each second, and how long both took."""
     contenders = result["contenders"]
-    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    figure = Figure(figsize=(13, 7.6), layout="constrained")
     for column, found in enumerate(contenders):
         counts: Axes = figure.add_subplot(2, len(contenders), column + 1)
         waits: Axes = figure.add_subplot(2, len(contenders), len(contenders) + column + 1, sharex=counts)
@@ -127,14 +132,17 @@ def overload(result: Result) -> None:
         for end, colour in (("answered", BLUE), ("refused", YELLOW)):
             for share_name, style in (("p50_ms", "-"), ("p99_ms", ":")):
                 values = [row[end].get(share_name, np.nan) for row in rows]
-                waits.plot(seconds, values, style, color=colour, label=f"{end}, {share_name[:3]}")
+                waits.plot(
+                    seconds, values, style, color=colour, marker=".", ms=3, label=f"{end}, {share_name[:3]}"
+                )
         goal_ms = result["targets"]["refusal_p99_ms"]
         waits.axhline(goal_ms, color=RED, lw=1, ls="--", label=f"{goal_ms:g} ms, refusals")
         waits.set_yscale("log")
+        waits.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         waits.set(ylabel="ms since due (log scale)", xlabel="seconds")
         for axes in (counts, waits):
             axes.grid(alpha=0.25)
-            axes.legend(fontsize=8, frameon=False, ncols=2)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=8, frameon=False, ncols=5)
             _bare(axes)
     figure.suptitle(
         f"{result['targets']['times']:g} times the capacity, open loop ({where(result)})", fontsize=11
@@ -148,8 +156,10 @@ def soak(result: Result) -> None:
     for axes, (name, curve) in zip(figure.subplots(2, 3).flat, result["curves"].items(), strict=True):
         points, slope = np.array(curve), result["slopes"][name]
         axes.plot(points[:, 0] / 60, points[:, 1], color=BLUE, lw=0.8)
-        bound = f"; bound {result['bounds'][name]}" if name in result["bounds"] else ""
-        axes.set_title(f"{name}\n{slope['share_per_10_min']:+.2%} in 10 min{bound}", fontsize=9.5)
+        bound = result["bounds_per_hour"].get(name)
+        goal = "" if bound is None else f", bound {bound:.1f}"
+        growth = f"{slope['per_hour']:+.1f} +- {slope['error_per_hour']:.1f} an hour"
+        axes.set_title(f"{name}\n{growth}{goal}", fontsize=9.5)
         axes.set_ylim(0, points[:, 1].max() * 1.15)
         axes.set_xlabel("minutes", fontsize=8)
         axes.grid(alpha=0.25)

@@ -29,12 +29,12 @@ def pressure(result: Result) -> Iterator[Table]:
 
 def soak(result: Result) -> Iterator[Table]:
     """Yields what grew, the ledger and what the server counted."""
-    rows = [
-        (name, f"{found['mean']:.1f}", f"{found['per_hour']:+.2f}", f"{found['share_per_10_min']:+.2%}",
-         result["bounds"].get(name, ""))
-        for name, found in result["slopes"].items()
-    ]  # fmt: skip
-    header = ("what, lowest in each of 40 windows", "mean", "growth an hour", "in 10 min", "bound")
+    rows = []
+    for name, found in result["slopes"].items():
+        bound = result["bounds_per_hour"].get(name)
+        growth = f"{found['per_hour']:+.1f} +- {found['error_per_hour']:.1f}"
+        rows.append((name, f"{found['mean']:.1f}", growth, "" if bound is None else f"< {bound:.1f}"))
+    header = ("what", "mean", "growth an hour +- standard error", "bound")
     yield Table(f"What grows in {_length(result)} of mixed traffic, after the first fifth", header, rows)
     yield from _ledger(result)
 
@@ -69,7 +69,7 @@ def overload(result: Result) -> Iterator[Table]:
         ]
         share, refusal_ms = found["goodput_share"], found["refused"].get("p99_ms", 0)
         is_met = share >= targets["goodput"]
-        speeds.append((found["name"], *texts, f"{share:.2f}", verdict(is_met), str(found["n_lost"])))
+        speeds.append((found["name"], *texts, f"{share:.3f}", verdict(is_met), str(found["n_lost"])))
         latencies = [
             number(found[end].get(key, 0)) for end in ("answered", "refused") for key in ("p50_ms", "p99_ms")
         ]

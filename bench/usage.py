@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,18 +77,19 @@ def seconds_above(samples: Sequence[Sample], limit_bytes: float) -> float:
 
 
 def slope(samples: Sequence[Sample], value: Callable[[Sample], float]) -> dict[str, float]:
-    """Returns the least-squares line after the warm-up: growth an hour, mean, and growth as shares of it.
+    """Returns the least-squares line after the warm-up: growth an hour, its standard error, and the mean.
 
-    The line goes through the smallest value of each of 40 windows: what is in use for a moment only, such as
-    a request's body or its connection, is no growth.
+    The line goes through the median of each of 40 windows, so that what is there for a moment counts little:
+    a burst of connections, or the pages that a child shares with the server until it runs its own program.
     """
     warm = [sample for sample in samples if sample["t"] >= WARM_UP_SHARE * samples[-1]["t"]]
     windows = np.array_split(np.arange(len(warm)), min(_N_WINDOWS, len(warm)))
-    seconds = np.array([np.mean([warm[i]["t"] for i in window]) for window in windows])
-    lows = np.array([min(value(warm[i]) for i in window) for window in windows], dtype=float)
-    per_s = float(np.polyfit(seconds, lows, 1)[0]) if len(windows) > 1 else 0.0
-    mean = float(lows.mean())
-    return {"per_hour": per_s * 3600, "mean": mean, "share_per_10_min": per_s * 600 / mean if mean else 0.0}
+    hours = np.array([np.mean([warm[i]["t"] for i in window]) for window in windows]) / 3600
+    middles = np.array([statistics.median(value(warm[i]) for i in window) for window in windows])
+    per_hour, start = np.polyfit(hours, middles, 1)
+    scatter = middles - (per_hour * hours + start)
+    error = np.sqrt((scatter**2).sum() / max(1, len(windows) - 2) / ((hours - hours.mean()) ** 2).sum())
+    return {"per_hour": float(per_hour), "error_per_hour": float(error), "mean": float(middles.mean())}
 
 
 def _children(sample: Sample) -> list[str]:
