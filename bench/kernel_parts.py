@@ -127,12 +127,14 @@ def application(known: Batches) -> tuple[Step, Step]:
     """
     from turbov2.catalog import Catalog
     from turbov2.engine import LocalEngine
+    from turbov2.obs.meters import Meters
     from turbov2.server.app import build_app
     from turbov2.settings import load_settings
 
     settings = load_settings({}, {"host": "127.0.0.1", "access_log": "false"})
-    engine = LocalEngine(Catalog.load(None, {}), settings)
-    app: Any = build_app(engine, settings)
+    meters = Meters()
+    engine = LocalEngine(Catalog.load(None, {}), settings, meters)
+    app: Any = build_app(engine, settings, meters)
     loop = uvloop.new_event_loop()
     loop.run_until_complete(engine.start())
     scope = {

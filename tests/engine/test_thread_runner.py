@@ -168,12 +168,12 @@ async def test_freed_memory_goes_back_to_the_system(way: str) -> None:
     process = psutil.Process()
     before_bytes = process.memory_info().rss
     runner = await started(backend="gated", n_pieces=10_000)
-    keep = bytes(10_000)  # on top of the heap: what lies below it does not shrink by itself
+    scattered = runner._backend.weights[::200]  # so that the heap cannot shrink from its end
     loaded_bytes = process.memory_info().rss
     assert loaded_bytes - before_bytes > 80e6
     await (runner.stop(5) if way == "stop" else runner.free_caches())
     assert process.memory_info().rss - before_bytes < 20e6
-    assert len(keep) == 10_000
+    assert len(scattered) == 50
     await runner.stop(5)
 
 
