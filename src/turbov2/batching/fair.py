@@ -67,15 +67,17 @@ class Flow:
             self.answers.popleft().is_queued = False
         return None
 
-    def take(self, item: Item) -> None:
+    def take(self, item: Item, estimate: int) -> None:
         """Afterwards `item`, the head, is being tokenised and the flow has paid what it probably costs."""
-        n = len(item.content)
-        item.estimate = min(n // _CHARS_PER_TOKEN + 1 if isinstance(item.content, str) else n, _MAX_ESTIMATE)
+        item.estimate = estimate
         item.state = State.TOKENIZING
         item.tag = self.tag
-        step = item.estimate + self.owed
-        self.tag += max(step, 0)
-        self.owed = min(step, 0)
+        step = estimate + self.owed
+        if step > 0:
+            self.tag += step
+            self.owed = 0
+        else:
+            self.owed = step
         self.answers[0].waiting.popleft()
 
 
@@ -126,11 +128,14 @@ class LaneQueue:
                 heapq.heappop(self._active)
                 flow.is_active = False
                 continue
-            n_chars += len(item.content)
+            n = len(item.content)
+            n_chars += n
             if items and (n_chars > MAX_CHUNK_CHARS or type(item.content) is not type(items[0].content)):
                 break
-            flow.take(item)
-            item.rank = min(item.rank, self.rank)
+            estimate = n // _CHARS_PER_TOKEN + 1 if type(item.content) is str else n
+            flow.take(item, estimate if estimate < _MAX_ESTIMATE else _MAX_ESTIMATE)
+            if item.rank > self.rank:
+                item.rank = self.rank
             heapq.heapreplace(self._active, (flow.tag, next(self._order), flow))
             room -= item.estimate
             items.append(item)

@@ -159,7 +159,7 @@ class Answer:
         )
 
     def _fail(self, row: int, error: TurboError) -> None:
-        if not self.is_live or row in self.errors:
+        if not self.is_live:
             return
         if not self.job.is_partial_ok:
             self.end(error)
