@@ -93,7 +93,7 @@ class Leases(Generic[H]):
                     resident.keep_alive_s = keep_alive_s
                 resident.expires_s = now_s + resident.keep_alive_s
                 self._life.expire(resident, now_s)
-            if not resident.leases and not self._life.line.is_empty:
+            if not resident.leases and self._life.line.could_use(resident):
                 self._life.line.advance()
 
     async def _try_join(self, key: str, spec: ModelSpec) -> Resident[H] | None:

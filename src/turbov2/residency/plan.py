@@ -31,8 +31,10 @@ class Planner(Generic[H]):
         now_s = asyncio.get_running_loop().time()
         resident = self._table.residents.get(key)
         need = self._footprints.need(key, estimate)
-        victims = () if resident and resident.bytes else self._victims(need)
-        failure = resident.failure if resident else self._line.refusal(spec.name, need)
+        machine = self._line.machine_bytes()
+        free = self._line.free(self._line.promised(), machine).later
+        victims = () if resident and resident.bytes else self._victims(need, free)
+        failure = resident.failure if resident else self._line.refusal(spec.name, need, machine)
         rests = resident is not None and resident.state is State.FAILED
         retry_in_s = max(resident.retry_at_s - now_s, 0.0) if resident and rests else None
         wait_s = 0.0 if victims is None else self._make_room_s(victims) + (retry_in_s or 0.0)
@@ -43,16 +45,15 @@ class Planner(Generic[H]):
             need_source="measured" if self._footprints.is_measured(key) else "estimated",
             fits=victims is not None,
             victims=tuple(self._victim(victim, now_s) for victim in victims or ()),
-            in_the_way=() if victims is not None else self._obstacles(need),
+            in_the_way=() if victims is not None else self._obstacles(need, free),
             ready_in_s=None if victims is None else self._ready_in_s(key, resident, wait_s, now_s),
             failed_reason=failure.message if failure else "",
             retry_in_s=retry_in_s,
             last_events=self._journal.of(key),
         )
 
-    def _victims(self, need: Bytes) -> tuple[Candidate, ...] | None:
+    def _victims(self, need: Bytes, free: Bytes) -> tuple[Candidate, ...] | None:
         """Returns who would go; None when idle residents are not enough."""
-        free = self._line.free(self._line.promised()).later
         return choose_victims(need, free, self._table.candidates(self._footprints))
 
     def _victim(self, victim: Candidate, now_s: float) -> Victim:
@@ -61,9 +62,9 @@ class Planner(Generic[H]):
         reason = f"{spec.priority} priority, idle for {idle_s:.0f} s, loads again in {victim.reload_s:.1f} s"
         return Victim(spec.name, victim.bytes, reason)
 
-    def _obstacles(self, need: Bytes) -> tuple[Obstacle, ...]:
+    def _obstacles(self, need: Bytes, free: Bytes) -> tuple[Obstacle, ...]:
         """Returns who holds bytes in the pools that lack some, and why each stays."""
-        pools = lacking(need, self._line.free(self._line.promised()).later)
+        pools = lacking(need, free)
         holders = (r for r in self._table if any(r.bytes.get(pool) for pool in pools))
         return tuple(Obstacle(r.spec.name, why) for r in holders if (why := _why_it_stays(r)))
 

@@ -56,11 +56,6 @@ class Line(Generic[H]):
         self._timer: asyncio.TimerHandle | None = None
         self.clock = 0.0  # of the policy: the value of the dearest resident it has evicted
 
-    @property
-    def is_empty(self) -> bool:
-        """True while no load waits for room."""
-        return not self._places
-
     async def wait(self, resident: Resident[H]) -> None:
         """Returns once `resident.need` is reserved for it. Raises: OutOfMemory when it can never have it."""
         place = _Place(resident)
@@ -72,6 +67,12 @@ class Line(Generic[H]):
             with contextlib.suppress(ValueError):
                 self._places.remove(place)
             self.advance()  # whoever stood behind may go on
+
+    def could_use(self, resident: Resident[H]) -> bool:
+        """Returns whether a load waits for a pool in which the resident, now idle, takes room."""
+        if not self._places or resident.is_pinned:
+            return False
+        return any(resident.bytes.get(pool) for place in self._places for pool in place.resident.need)
 
     def holds(self, resident: Resident[H]) -> bool:
         """Returns whether its load waits here."""
@@ -86,9 +87,12 @@ class Line(Generic[H]):
 
     def advance(self) -> None:
         """Gives room to all who can have it and starts to make room for the others."""
+        if not self._places:
+            return
         promised: dict[Pool, int] = {}
+        machine = self.machine_bytes()  # read once: it takes longer than all the rest
         for place in list(self._places):
-            if not place.granted.done() and not self._settle(place, promised):
+            if not place.granted.done() and not self._settle(place, promised, machine):
                 promised = sum_bytes((promised, place.resident.need))
 
     def shrink(self) -> bool:
@@ -98,12 +102,12 @@ class Line(Generic[H]):
         self._send_all(victims or (), "the loaded models took more than the budget")
         return victims is not None
 
-    def free(self, promised: Bytes) -> Free:
+    def free(self, promised: Bytes, machine: Bytes) -> Free:
         """Returns what may be taken, after what is promised already."""
         committed, loading, leaving = self._table.committed(), self._table.loading(), self._table.leaving()
         now, later = {}, {}
         for pool, budget in self._memory.budgets().items():
-            on_machine = self._machine_bytes(pool) - loading.get(pool, 0)
+            on_machine = machine[pool] - loading.get(pool, 0)
             now[pool] = min(budget - committed.get(pool, 0), on_machine)
             later[pool] = now[pool] + leaving.get(pool, 0) - promised.get(pool, 0)
         return Free(now, later)
@@ -126,7 +130,7 @@ class Line(Generic[H]):
         """Returns what all loads in the line wait for."""
         return sum_bytes(place.resident.need for place in self._places)
 
-    def refusal(self, model: str, need: Bytes) -> OutOfMemory | None:
+    def refusal(self, model: str, need: Bytes, machine: Bytes) -> OutOfMemory | None:
         """Returns why it can not have room even when everything that may go has gone; None if it can."""
         budgets, pinned = self._memory.budgets(), self._table.pinned()
         for pool in lacking(need, budgets):
@@ -143,7 +147,7 @@ class Line(Generic[H]):
             )
         movable = sum_bytes(r.bytes for r in self._table if not r.is_pinned)
         for pool in need:
-            free_bytes = self._machine_bytes(pool) + movable.get(pool, 0)
+            free_bytes = machine[pool] + movable.get(pool, 0)
             if need[pool] > free_bytes:
                 return OutOfMemory(
                     f"model '{model}' needs about {in_words({pool: need[pool]})}; this machine has "
@@ -153,13 +157,13 @@ class Line(Generic[H]):
                 )
         return None
 
-    def _settle(self, place: _Place[H], promised: Bytes) -> bool:
+    def _settle(self, place: _Place[H], promised: Bytes, machine: Bytes) -> bool:
         """Returns whether the place needs no promise: it has its room or was refused."""
         resident = place.resident
-        if refusal := self.refusal(resident.spec.name, resident.need):
+        if refusal := self.refusal(resident.spec.name, resident.need, machine):
             place.granted.set_exception(refusal)
             return True
-        free = self.free(promised)
+        free = self.free(promised, machine)
         if not lacking(resident.need, free.now) and not lacking(resident.need, free.later):
             resident.bytes = dict(resident.need)
             place.granted.set_result(None)
@@ -209,9 +213,10 @@ class Line(Generic[H]):
             for pool, budget in self._memory.budgets().items()
         }
 
-    def _machine_bytes(self, pool: Pool) -> int:
-        """Returns what the machine has free beside the head-room."""
-        return self._memory.available_bytes(pool) - self._head_room_bytes(pool)
+    def machine_bytes(self) -> dict[Pool, int]:
+        """Returns what the machine has free beside the head-room, per pool."""
+        available = self._memory.available_bytes
+        return {pool: available(pool) - self._head_room_bytes(pool) for pool in self._memory.budgets()}
 
     def _head_room_bytes(self, pool: Pool) -> int:
         """Returns what running models need on top: the largest peak of a batch, at least a margin."""
