@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from turbov2.batching.cache import VectorCache
 from turbov2.batching.fair import Batch, FairQueue, Flow, LaneQueue
-from turbov2.batching.former import batch_cost
-from turbov2.batching.forward import Abandoned, Computes, Forward, call_tokenizer, lengths_of, not_finite_rows
+from turbov2.batching.forward import Abandoned, Computes, Forward, call_tokenizer, not_finite_rows
 from turbov2.batching.items import Answer, Item
-from turbov2.batching.jobs import BatchRecord, Job, JobResult, OomStep, RunnerLost
+from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
 from turbov2.batching.pace import BatchLimits, Pace
+from turbov2.batching.recovery import Recovery
 from turbov2.batching.subscriptions import Subscriptions
-from turbov2.errors import InferenceFailed, NotFinite, OutOfMemory, RunnerCrashed, TurboError
+from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed, TurboError
 from turbov2.types import TokenBatch
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _ENTRY_ITEMS = 512  # inputs that enter in one step of the loop: about half a millisecond
-_RETRY_AFTER_OOM_S = 5.0
 
 
 class Batcher:
@@ -53,12 +53,12 @@ class Batcher:
         self._runner = runner
         self._dimensions = dimensions
         self._is_padded = is_padded
-        self._relieve = relieve
         self._on_batch = on_batch
         self._now_s = now_s
         self._pace = Pace(limits)
         self._queue = FairQueue()
         self._subscriptions = Subscriptions(self._queue, cache)
+        self._recovery = Recovery(runner, self._subscriptions, self._pace, relieve)
         self._answers: set[Answer] = set()
         self._tokenizing: list[Sequence[Item]] = []
         self._forwards: list[Forward] = []
@@ -68,6 +68,11 @@ class Batcher:
         self._tasks = [
             asyncio.create_task(loop(), name="turbov2-batcher") for loop in loops for _ in range(n_slots)
         ]
+
+    @property
+    def is_open(self) -> bool:
+        """False once the runner was lost or `close` began: jobs are refused with RunnerLost."""
+        return self._lost is None
 
     @property
     def n_queued_items(self) -> int:
@@ -144,6 +149,15 @@ class Batcher:
         with_runner = [*self._tokenizing, *(forward.batch.items for forward in self._forwards)]
         return {answer for items in with_runner for item in items for answer, _ in item.subscribers}
 
+    @contextlib.contextmanager
+    def _guard(self, items: Sequence[Item]) -> Iterator[None]:
+        """The outer edge of both tasks: a defect of ours fails its items and does not stop the queue."""
+        try:
+            yield
+        except Exception:
+            logger.exception("items were not answered. This is a bug.")
+            self._subscriptions.fail(items, InferenceFailed("computing failed; the server's log says why"))
+
     # --- first stage: texts to tokens
 
     async def _tokenize_all(self) -> None:
@@ -157,7 +171,8 @@ class Batcher:
                 continue
             items, flows = lane.take_chunk(max_cost)
             if items:
-                await self._tokenize(lane, items, flows)
+                with self._guard(items):
+                    await self._tokenize(lane, items, flows)
                 self._has_tokens.set()
 
     async def _tokenize(self, lane: LaneQueue, items: Sequence[Item], flows: Sequence[Flow]) -> None:
@@ -204,11 +219,8 @@ class Batcher:
                 await self._has_tokens.wait()
                 continue
             self._has_texts.set()  # there is room for more tokens
-            try:
+            with self._guard(batch.items):
                 await self._run(batch)
-            except Exception:  # outer edge: a defect of ours must not stop the queue
-                logger.exception("a batch was not answered. This is a bug.")
-                self._subscriptions.fail(batch.items, InferenceFailed("a batch failed; the log says why"))
 
     def _next_batch(self) -> Batch | None:
         self._subscriptions.drop_unwanted()
@@ -223,86 +235,44 @@ class Batcher:
 
     async def _run(self, batch: Batch) -> None:
         """Afterwards the batch's items are answered, have failed or wait in smaller batches."""
-        forward = Forward(batch, self._now_s)
+        forward = Forward(batch, self._now_s, is_padded=self._is_padded)
+        again: list[Batch] = []
         self._forwards.append(forward)
         try:
-            self._answer(forward, await forward.run(self._runner, self._dimensions))
+            again = self._answer(forward, await forward.run(self._runner, self._dimensions))
         except Abandoned:
             forward.outcome = "cancelled"
-            self._put_back(batch, batch.items)  # somebody may have joined in the meantime
+            again = [Batch(batch.items, batch.lane, is_again=True)]  # somebody may have joined meanwhile
         except OutOfMemory as error:
             forward.outcome = "oom"
-            forward.oom_steps = await self._make_room(batch, error)
+            again = await self._recovery.make_room(forward, error)
         except TurboError as error:
-            self._isolate(forward, error)
+            if self._is_crash(error):
+                forward.outcome = "lost"
+                self._lose(error, is_crash=True)
+            else:
+                again = self._recovery.isolate(batch, error)
         finally:
             self._forwards.remove(forward)
+        batch.lane.again.extendleft(reversed(again))
+        self._has_tokens.set()
         self._queue.charge(batch.lane, forward.taken_s)
-        self._on_batch(forward.record(is_padded=self._is_padded))
+        self._on_batch(forward.record())
 
-    def _answer(self, forward: Forward, vectors: FloatMatrix) -> None:
+    def _answer(self, forward: Forward, vectors: FloatMatrix) -> list[Batch]:
+        """Returns the batches that must run again, because their rows hold NaN or infinity."""
         batch, items = forward.batch, forward.batch.items
         forward.outcome = "ok"
+        again: list[Batch] = []
         if bad := not_finite_rows(vectors):
             forward.n_not_finite = len(bad)
-            self._doubt(batch, [items[row] for row in bad])
+            again = self._recovery.doubt(batch, [items[row] for row in bad])
             good = np.delete(np.arange(len(items)), bad)
             items, vectors = [items[row] for row in good.tolist()], vectors[good]
         self._subscriptions.fill(items, vectors, forward.taken_s)
         if not batch.is_precise:
-            cost = batch_cost(forward.lengths, is_padded=self._is_padded)
-            self._pace.ran(batch.lane.name, cost, forward.taken_s)
-
-    def _doubt(self, batch: Batch, items: Sequence[Item]) -> None:
-        """Afterwards items whose rows hold NaN or infinity run again, alone and precisely, or have failed."""
-        if batch.is_precise:
-            message = "the model gave NaN or infinity, also alone and in float32; change the text"
-            self._subscriptions.fail(items, NotFinite(message, param="input"))
-            return
-        self._run_again([Batch([item], batch.lane, is_again=True, is_precise=True) for item in items])
-
-    def _isolate(self, forward: Forward, error: TurboError) -> None:
-        """Afterwards the halves of a batch that failed run next, or its only item has failed."""
-        batch = forward.batch
-        if self._is_crash(error):
-            forward.outcome = "lost"
-            self._lose(error, is_crash=True)
-        elif len(batch.items) == 1:
-            self._subscriptions.fail(batch.items, error)
-        else:
-            self._halve(batch)
-
-    async def _make_room(self, batch: Batch, error: OutOfMemory) -> tuple[OomStep, ...]:
-        """Returns what was done so that the batch may fit when it runs again, in halves if it has any."""
-        if batch.is_last_try:
-            retry_after_s = error.retry_after_s or _RETRY_AFTER_OOM_S
-            self._subscriptions.fail(batch.items, OutOfMemory(error.message, retry_after_s=retry_after_s))
-            return ("gave_up",)
-        try:
-            await self._runner.free_caches()
-            await self._relieve()
-        except Exception:  # whatever it was, the smaller batch shows whether there is room
-            logger.exception("freeing memory failed")
-        if len(batch.items) == 1:
-            again = Batch(
-                batch.items, batch.lane, is_again=True, is_precise=batch.is_precise, is_last_try=True
-            )
-            self._run_again([again])
-            return ("free_caches", "evict", "retry")
-        self._pace.shrink(batch_cost(lengths_of(batch.items), is_padded=self._is_padded))
-        self._halve(batch)
-        return ("free_caches", "evict", "split")
-
-    def _halve(self, batch: Batch) -> None:
-        half = len(batch.items) // 2
-        self._put_back(batch, batch.items[:half], batch.items[half:])
-
-    def _put_back(self, batch: Batch, *parts: list[Item]) -> None:
-        self._run_again([Batch(part, batch.lane, is_again=True) for part in parts])
-
-    def _run_again(self, batches: Sequence[Batch]) -> None:
-        batches[0].lane.again.extendleft(reversed(batches))
-        self._has_tokens.set()
+            self._pace.ran(batch.lane.name, forward.cost, forward.taken_s)
+        return again
 
     def _is_crash(self, error: TurboError) -> bool:
         return isinstance(error, RunnerCrashed) or not self._runner.is_alive

@@ -12,13 +12,12 @@ import numpy as np
 
 from turbov2.batching.fair import Batch
 from turbov2.batching.former import batch_cost
-from turbov2.batching.items import Item
 from turbov2.batching.jobs import BatchRecord, OomStep, Outcome
 from turbov2.errors import InferenceFailed, RunnerCrashed, TurboError
 from turbov2.types import Inputs, TokenBatch
 
 if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix, IntVector
+    from turbov2.types.embed import FloatMatrix
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +52,7 @@ class Forward:
         "_now_s",
         "_queue_s",
         "batch",
+        "cost",
         "lengths",
         "n_not_finite",
         "oom_steps",
@@ -60,9 +60,10 @@ class Forward:
         "taken_s",
     )
 
-    def __init__(self, batch: Batch, now_s: Callable[[], float]) -> None:
+    def __init__(self, batch: Batch, now_s: Callable[[], float], *, is_padded: bool) -> None:
         self.batch = batch
-        self.lengths = lengths_of(batch.items)
+        self.lengths = np.fromiter((item.length for item in batch.items), np.int32, len(batch.items))
+        self.cost = batch_cost(self.lengths, is_padded=is_padded)
         self.outcome: Outcome = "failed"
         self.n_not_finite = 0
         self.oom_steps: tuple[OomStep, ...] = ()
@@ -100,13 +101,13 @@ class Forward:
             raise InferenceFailed("the model's answer does not fit its inputs; the server's log says more")
         return vectors
 
-    def record(self, *, is_padded: bool) -> BatchRecord:
+    def record(self) -> BatchRecord:
         """Returns what metrics and traces want to know."""
         return BatchRecord(
             lane=self.batch.lane.name,
             n_items=len(self.lengths),
             n_tokens=int(self.lengths.sum()),
-            cost=batch_cost(self.lengths, is_padded=is_padded),
+            cost=self.cost,
             queue_ns=round(self._queue_s * 1e9),
             inference_ns=round(self.taken_s * 1e9),
             outcome=self.outcome,
@@ -125,11 +126,11 @@ class Forward:
         call = self._call = asyncio.create_task(_embed(runner, tokens, is_precise=self.batch.is_precise))
         try:
             await asyncio.wait((call,))
-        finally:
-            if not call.done():  # the batcher closes: the call ends first
-                call.cancel()
-                await asyncio.wait((call,))
-                _ = call.cancelled() or call.exception()  # asyncio wants an error seen
+        except asyncio.CancelledError:  # the batcher closes: the call ends first
+            call.cancel()
+            await asyncio.wait((call,))
+            _ = call.cancelled() or call.exception()  # asyncio wants an error seen
+            raise
         if call.cancelled():
             raise Abandoned if self._is_abandoned else RunnerCrashed("the model's runner dropped a batch")
         return call.result()
@@ -160,11 +161,6 @@ async def call_tokenizer(runner: Computes, contents: Sequence[str | tuple[int, .
         logger.exception("tokenising failed")
         raise InferenceFailed("the tokenizer failed; the server's log says why") from error
     return tokens
-
-
-def lengths_of(items: Sequence[Item]) -> IntVector:
-    """Returns `[n]` int32, tokens of each item after truncation."""
-    return np.fromiter((item.length for item in items), np.int32, len(items))
 
 
 def not_finite_rows(vectors: FloatMatrix) -> list[int]:

@@ -95,21 +95,26 @@ async def _finish(result: JobResult, request: EmbedRequest, model: str) -> Float
 
 
 def _answer(model: str, vectors: FloatMatrix, result: JobResult, load_ns: int, total_ns: int) -> EmbedResult:
-    cut = result.full_lengths > result.lengths
     return EmbedResult(
-        model=model,
-        vectors=vectors,
-        n_tokens=int(result.lengths.sum()),
-        truncated=tuple(cut.nonzero()[0].tolist()) if cut.any() else (),
-        load_ns=load_ns,
-        total_ns=total_ns,
-        failed=tuple(
-            ItemError(index, error.code, error.message) for index, error in sorted(result.errors.items())
-        ),
-        queue_ns=result.queue_ns,
-        tokenize_ns=result.tokenize_ns,
-        inference_ns=result.inference_ns,
+        model,
+        vectors,
+        int(result.lengths.sum()),
+        _truncated(result),
+        load_ns,
+        total_ns,
+        tuple(ItemError(i, error.code, error.message) for i, error in sorted(result.errors.items()))
+        if result.errors
+        else (),
+        result.queue_ns,
+        result.tokenize_ns,
+        result.inference_ns,
     )
+
+
+def _truncated(result: JobResult) -> tuple[int, ...]:
+    if result.lengths is result.full_lengths:  # the usual case, known without a comparison
+        return ()
+    return tuple((result.full_lengths > result.lengths).nonzero()[0].tolist())
 
 
 def check_embeds(spec: ModelSpec) -> None:

@@ -122,8 +122,9 @@ class BatchMeters:
     def answered(self, model: str, n_items: int, n_cached: int, n_joined: int) -> None:
         """Afterwards a request's inputs are counted by where their vectors came from."""
         self._items.add((model, "computed"), n_items - n_cached - n_joined)
-        self._items.add((model, "cached"), n_cached)
-        self._items.add((model, "joined"), n_joined)
+        if n_cached or n_joined:
+            self._items.add((model, "cached"), n_cached)
+            self._items.add((model, "joined"), n_joined)
 
 
 class ModelMeters:

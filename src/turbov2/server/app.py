@@ -165,7 +165,7 @@ class App:
                 n_bytes,
                 context.request_id,
                 context.key_id,
-                handled.fields(),
+                handled.fields,
             )
         handled.end()
 
