@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SERVE_STAMP := $(VENV)/.serve-installed
 DEV_STAMP := $(VENV)/.dev-installed
 
-.PHONY: setup serve test check static format docs bench lock clean
+.PHONY: setup serve test check static format docs bench stress soak lock clean
 
 setup: $(DEV_STAMP)
 
@@ -37,6 +37,15 @@ docs: $(DEV_STAMP)
 bench: $(DEV_STAMP)
 	$(PIP) install --quiet --requirement bench/requirements.txt
 	$(BIN)/python -m bench
+
+# A million random events against residency and queue, on a clock that jumps; minutes.
+stress: $(DEV_STAMP)
+	$(BIN)/python -m tests.stress
+
+# A real server under mixed traffic: memory and descriptors have to stay flat. MINUTES=15 by default.
+MINUTES ?= 15
+soak: $(DEV_STAMP)
+	$(BIN)/python -m bench soak --minutes $(MINUTES)
 
 # Resolves every range in pyproject.toml to exact versions with hashes.
 lock: $(BIN)/python
