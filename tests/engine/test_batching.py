@@ -301,6 +301,7 @@ async def test_a_crash_names_the_jobs_that_ran() -> None:
     assert len({id(error) for error in lost}) == 4
     assert len(desk.runner.batches) == 1, "nothing runs again on a dead runner"
     assert desk.records[-1].outcome == "lost"
+    assert not desk.batcher.is_open
     with pytest.raises(RunnerLost):
         await desk.batcher.embed(Job([text(5)]))
 

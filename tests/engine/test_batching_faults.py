@@ -12,7 +12,7 @@ from tests.support.clock import on_clock, settle
 from tests.support.computing import Desk, FakeRunner, fails_on, numbers_of, text
 from turbov2.batching import BatchRecord, VectorCache
 from turbov2.errors import InferenceFailed, NotFinite, OutOfMemory, TurboError
-from turbov2.types import Inputs
+from turbov2.types import Inputs, TokenBatch
 
 
 def out_of_memory_above(n_rows: int) -> Callable[[list[int]], BaseException | None]:
@@ -130,6 +130,30 @@ async def test_a_defect_of_ours_fails_its_batch_and_not_the_queue() -> None:
     assert await desk.outcomes(desk.ask(1), desk.ask(2)) == [[1], [2]]
 
 
+@on_clock
+async def test_a_tokenizer_that_gives_nonsense_fails_its_items_and_not_the_queue() -> None:
+    class Nonsense(FakeRunner):
+        async def tokenize(self, inputs):
+            tokens = await super().tokenize(inputs)
+            return TokenBatch(tokens.ids, tokens.lengths, tokens.full_lengths[:-1])
+
+    runner = Nonsense()
+    desk = Desk(runner)
+    with pytest.raises(InferenceFailed, match="log says why"):
+        await desk.ask(1).result()
+    runner.tokenize = FakeRunner().tokenize  # type: ignore[method-assign]
+    assert await desk.outcomes(desk.ask(2)) == [[2]]
+
+
+@on_clock
+async def test_nobody_waits_for_a_queue_that_ended() -> None:
+    desk = Desk(FakeRunner(fixed_s=1))
+    calls = [desk.ask(1), desk.ask(2)]
+    desk.batcher._queue.next_to_run = lambda: 1 / 0  # type: ignore[method-assign,return-value,assignment]
+    assert await desk.outcomes(*calls, desk.ask(3)) == ["RunnerLost"] * 3
+    assert not desk.batcher.is_open
+
+
 # --- NaN and infinity
 
 
@@ -208,7 +232,7 @@ async def test_freeing_that_fails_does_not_end_the_queue() -> None:
 
     desk = Desk()
     desk.runner.fails = out_of_memory_above(1)
-    desk.batcher._relieve = relieve
+    desk.batcher._recovery._relieve = relieve
     assert await desk.outcomes(desk.ask([text(1), text(2)])) == [[1, 2]]
 
 

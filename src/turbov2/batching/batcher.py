@@ -20,7 +20,6 @@ from turbov2.batching.pace import BatchLimits, Pace
 from turbov2.batching.recovery import Recovery
 from turbov2.batching.subscriptions import Subscriptions
 from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed, TurboError
-from turbov2.types import TokenBatch
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -68,6 +67,8 @@ class Batcher:
         self._tasks = [
             asyncio.create_task(loop(), name="turbov2-batcher") for loop in loops for _ in range(n_slots)
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._on_end)
 
     @property
     def is_open(self) -> bool:
@@ -145,6 +146,11 @@ class Batcher:
         for task in self._tasks:
             task.cancel()
 
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a queue ended. This is a bug.", exc_info=error)
+            self._lose(InferenceFailed("the model's queue ended; the server's log says why"), is_crash=False)
+
     def _jobs_at_work(self) -> set[Answer]:
         with_runner = [*self._tokenizing, *(forward.batch.items for forward in self._forwards)]
         return {answer for items in with_runner for item in items for answer, _ in item.subscribers}
@@ -181,7 +187,7 @@ class Batcher:
         try:
             began_s = self._now_s()
             tokens = await call_tokenizer(self._runner, [item.content for item in items])
-            self._take_tokens(items, tokens, self._now_s() - began_s)
+            self._subscriptions.take_tokens(items, tokens, self._now_s() - began_s)
             self._queue.make_ready(items, flows, lane)
             return
         except TurboError as error:
@@ -196,18 +202,6 @@ class Batcher:
         half = len(items) // 2
         await self._tokenize(lane, items[:half], flows[:half])
         await self._tokenize(lane, items[half:], flows[half:])
-
-    def _take_tokens(self, items: Sequence[Item], tokens: TokenBatch, taken_s: float) -> None:
-        lengths, full_lengths = tokens.lengths.tolist(), tokens.full_lengths.tolist()
-        start = 0
-        for item, length, full_length in zip(items, lengths, full_lengths, strict=True):
-            item.ids = tokens.ids[start : start + length]
-            item.length, item.full_length = length, full_length
-            start += length
-        if lengths != full_lengths:
-            self._subscriptions.refuse_cut(items)
-        for answer in {answer for item in items for answer, _ in item.subscribers}:
-            answer.tokenize_s += taken_s
 
     # --- second stage: tokens to vectors
 

@@ -11,6 +11,7 @@ from turbov2.batching.cache import CachedVector, VectorCache
 from turbov2.batching.fair import FairQueue
 from turbov2.batching.items import Answer, Item, State
 from turbov2.errors import TurboError
+from turbov2.types import TokenBatch
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -67,15 +68,18 @@ class Subscriptions:
         self._land(dead)
         return wanted
 
-    def refuse_cut(self, items: Sequence[Item]) -> None:
-        """Afterwards no job that forbids truncation waits for one of these that was cut."""
-        self._has_dead = True
-        for item in items:
-            item.subscribers = [
-                (answer, row)
-                for answer, row in item.subscribers
-                if answer.accepts(row, item.length, item.full_length)
-            ]
+    def take_tokens(self, items: Sequence[Item], tokens: TokenBatch, taken_s: float) -> None:
+        """Afterwards the items hold their tokens, and a job that forbids cutting waits for none cut."""
+        lengths, full_lengths = tokens.lengths.tolist(), tokens.full_lengths.tolist()
+        start = 0
+        for item, length, full_length in zip(items, lengths, full_lengths, strict=True):
+            item.ids = tokens.ids[start : start + length]
+            item.length, item.full_length = length, full_length
+            start += length
+        for answer in {answer for item in items for answer, _ in item.subscribers}:
+            answer.tokenize_s += taken_s
+        if lengths != full_lengths:
+            self._refuse_cut(items)
 
     def fail(self, items: Sequence[Item], error: TurboError) -> None:
         """Afterwards all who waited for these items know why there is no vector."""
@@ -105,6 +109,15 @@ class Subscriptions:
         if self._cache is not None:
             for item, vector in zip(items, vectors, strict=True):
                 self._cache.put(item.content, CachedVector(vector, item.length, item.full_length))
+
+    def _refuse_cut(self, items: Sequence[Item]) -> None:
+        self._has_dead = True
+        for item in items:
+            item.subscribers = [
+                (answer, row)
+                for answer, row in item.subscribers
+                if answer.accepts(row, item.length, item.full_length)
+            ]
 
     def _recall(self, cache: VectorCache, answer: Answer, row: int, content: str | tuple[int, ...]) -> bool:
         cached = cache.get(content)
