@@ -26,8 +26,8 @@ WEIGHTS = {"interactive": 8, "default": 4, "bulk": 1}
 # One call of the tokenizer, about 4 ms of it: an arrival waits no longer for a neighbour's texts.
 MAX_CHUNK_CHARS = 16_384
 MAX_CHUNK_ITEMS = 256
-# Rows of a forward: keeps what the loop does with the result near 1 ms.
-MAX_BATCH_ITEMS = 1024
+# Rows of a forward, which keeps near 1 ms what the loop does with them: 512 of 32 tokens are 16,384.
+MAX_BATCH_ITEMS = 512
 _CHARS_PER_TOKEN = 4  # of English text under common tokenizers
 _MAX_ESTIMATE = 512  # tokens charged ahead: as much as most encoders read of a text
 _N_AHEAD = 2  # batches of tokenised items kept ready in each lane

@@ -103,9 +103,13 @@ class Subscriptions:
         n = len(items)
         lengths = np.fromiter((item.length for item in items), np.int32, n)
         full_lengths = np.fromiter((item.full_length for item in items), np.int32, n)
+        everything = list(range(n))
         for answer, (sources, rows) in wanted.items():
             answer.inference_s += taken_s
-            answer.fill(rows, vectors[sources], lengths[sources], full_lengths[sources])
+            if sources == everything:  # usual of large jobs: spares a copy
+                answer.fill(rows, vectors, lengths, full_lengths)
+            else:
+                answer.fill(rows, vectors[sources], lengths[sources], full_lengths[sources])
         if self._cache is not None:
             for item, vector in zip(items, vectors, strict=True):
                 self._cache.put(item.content, CachedVector(vector, item.length, item.full_length))
