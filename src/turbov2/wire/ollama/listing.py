@@ -25,7 +25,9 @@ def render_ps(
     residents: Sequence[ResidentStatus], pools: Sequence[PoolStatus], events: Sequence[MemoryEvent]
 ) -> bytes:
     """Returns the body of GET /api/ps, latest expiry first. `pools` and `events` are ours."""
-    body = {"models": [_resident(resident) for resident in residents], "pools": pools, "events": events}
+    for_ever = dt.datetime.now(dt.UTC) + _FOR_EVER  # the same for all, or their order would be chance
+    models = [_resident(resident, for_ever) for resident in residents]
+    body = {"models": models, "pools": pools, "events": events}
     return msgspec.json.encode(body)
 
 
@@ -104,13 +106,12 @@ def _model_info(model: ModelStatus) -> dict[str, Any]:
     return {key: value for key, value in info.items() if value is not None}
 
 
-def _resident(resident: ResidentStatus) -> dict[str, Any]:
-    expires_at = resident.expires_at or dt.datetime.now(dt.UTC) + _FOR_EVER
+def _resident(resident: ResidentStatus, for_ever: dt.datetime) -> dict[str, Any]:
     return {
         **_entry(resident.model),
         "size": resident.host_bytes + resident.device_bytes,
         "size_vram": resident.device_bytes,
-        "expires_at": expires_at,
+        "expires_at": resident.expires_at or for_ever,
         "context_length": resident.model.max_tokens or 0,
         "state": resident.state,
         "leases": resident.leases,
