@@ -34,7 +34,7 @@ from turbov2.errors import (
     TurboError,
 )
 from turbov2.settings import load_settings
-from turbov2.types import Context, EmbedBatch, EmbedRequest, EmbedResult, LoadSpec
+from turbov2.types import Context, EmbedRequest, EmbedResult, LoadSpec
 
 pytestmark = pytest.mark.timeout(60)
 KINDS = ["inline", "thread", "process"]
@@ -72,7 +72,7 @@ async def serving(folder: Path, *specs: ModelSpec, **settings: str) -> AsyncIter
     finally:
         await engine.stop()
         assert not engine.residents()
-        assert engine.budget_bytes()[0] == 0
+        assert all(pool.committed_bytes == 0 for pool in engine.pools())
 
 
 async def embed(engine: LocalEngine, *inputs: Any, name: str = "fake", **fields: Any) -> EmbedResult:
@@ -80,9 +80,8 @@ async def embed(engine: LocalEngine, *inputs: Any, name: str = "fake", **fields:
 
 
 def raw(*inputs: Any, **options: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return (
-        FakeBackend(LoadSpec("fake", "fake", {}, "", options=options)).embed(EmbedBatch(list(inputs))).vectors
-    )
+    backend = FakeBackend(LoadSpec("fake", "fake", {}, "", options=options))
+    return backend.embed(backend.tokenize(list(inputs)))
 
 
 def unit(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -206,14 +205,15 @@ async def test_nothing_to_embed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_nan_leaves_and_neighbours_are_answered(tmp_path: Path, kind: str) -> None:
+    says = "no finite vector for input 1" if kind == "inline" else "input 1: the model gave NaN or infinity"
     async with serving(tmp_path, model(tmp_path, runner=kind, nan_on="NAN", delay_s=0.005)) as engine:
         await embed(engine, "warm")
         bad = asyncio.create_task(embed(engine, "fine", "a NAN", "fine"))
         good = [asyncio.create_task(embed(engine, f"good {i}")) for i in range(8)]
         for normalize in (True, False):
-            with pytest.raises(NotFinite, match="no finite vector for input 1"):
+            with pytest.raises(NotFinite, match=says):
                 await embed(engine, "fine", "a NAN", normalize=normalize)
-        with pytest.raises(NotFinite, match="'fake' gave no finite vector for input 1"):
+        with pytest.raises(NotFinite, match=says):
             await bad
         for i, task in enumerate(good):
             assert np.isfinite((await task).vectors).all(), i
@@ -313,14 +313,32 @@ async def test_what_cannot_run_says_why_and_what_mends_it(tmp_path: Path, name: 
         assert not engine.residents()
 
 
+async def test_who_comes_after_a_failed_load_waits_for_the_next_try(tmp_path: Path) -> None:
+    async with serving(tmp_path, model(tmp_path, load_fails=True)) as engine:
+        for pause_s in (0.5, 1.0):
+            with pytest.raises(LoadFailed) as error:
+                await embed(engine, "x")
+            assert error.value.retry_after_s == pause_s
+        first, second = engine.events()
+        assert (second.at - first.at).total_seconds() > 0.45
+
+
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_load_that_fails_leaves_nothing_behind(tmp_path: Path, kind: str) -> None:
+async def test_a_load_that_fails_is_shown_and_takes_nothing(tmp_path: Path, kind: str) -> None:
     async with serving(tmp_path, model(tmp_path, runner=kind, load_fails=True)) as engine:
         tasks = [embed(engine, "x") for _ in range(3)]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results] == [LoadFailed] * 3
-        assert engine.residents() == []
+        (resident,) = engine.residents()
+        assert (resident.state, resident.leases, resident.bytes, resident.pid) == ("failed", 0, {}, 0)
+        assert resident.failure == "model 'fake' was told not to load"
+        assert resident.retry_in_s is not None
+        assert 0 < resident.retry_in_s <= 0.5
+        assert engine.pools()[0].committed_bytes == 0
         assert engine.model("fake").availability == "installed"
+        assert [event.kind for event in engine.events()] == ["load_failed"], "one load for all three"
+        assert not await engine.unload("fake"), "it was not loaded"
+        assert engine.residents() == [], "and yet it is forgiven"
 
 
 async def test_load_timeout(tmp_path: Path) -> None:
@@ -344,10 +362,12 @@ async def test_budget(tmp_path: Path) -> None:
         for name in ("a", "b", "a", "c"):
             await embed(engine, "x", name=name)
         assert {resident.model.name for resident in engine.residents()} == {"a", "c"}
-        with pytest.raises(OutOfMemory, match="needs about 11000 MB, more than the whole budget of 10000 MB"):
+        with pytest.raises(
+            OutOfMemory, match="needs about 12,650 MB, more than the whole budget of 10,000 MB"
+        ):
             await embed(engine, "x", name="huge")
-        committed, allowed = engine.budget_bytes()
-        assert 8 * gb <= committed <= allowed == 10 * gb
+        host = engine.pools()[0]
+        assert 8 * gb <= host.committed_bytes <= host.budget_bytes == 10 * gb
 
 
 # --- life

@@ -60,7 +60,7 @@ def server(env: dict[str, str]) -> Iterator[str]:
     """A running server that wants a key; the value is its address."""
     process = start(env | {"EMBEDDINGS_API_KEY": KEY}, "serve", "--host", "127.0.0.1", "--port", "0")
     try:
-        banner = read_until(process, "is ready")
+        banner = read_until(process, "loaded wordllama-256d")
         yield next(word for word in banner.split() if word.startswith("http://"))
     finally:
         process.send_signal(signal.SIGINT)

@@ -36,7 +36,7 @@ def test_no_series_comes_twice(server: RunningServer) -> None:
 def test_names_are_ours_and_typed(server: RunningServer) -> None:
     text = server.http.get("/metrics").text
     for family in text_string_to_metric_families(text):
-        assert family.name.startswith(("turbov2_", "process_", "python_"))
+        assert family.name.startswith(("turbov2_", "gen_ai_", "process_", "python_"))
         assert family.type in ("counter", "gauge", "histogram")
         assert family.documentation
 
@@ -84,7 +84,10 @@ def test_what_clients_send_is_no_label(server: RunningServer) -> None:
 def test_models_and_memory_are_gauges(server: RunningServer) -> None:
     server.assert_well(REAL)
     samples = scrape(server)
-    assert value_of(samples, "turbov2_model_host_bytes", model=REAL) > 1_000_000
+    assert value_of(samples, "turbov2_model_resident_bytes", model=REAL, pool="host") > 1_000_000
+    assert value_of(samples, "turbov2_model_estimated_bytes", model=REAL, pool="host") > 1_000_000
+    assert value_of(samples, "turbov2_model_state", model=REAL, state="ready") == 1
     assert value_of(samples, "turbov2_model_leases", model=REAL) == 0
-    committed = value_of(samples, "turbov2_host_memory_bytes", kind="committed")
-    assert 0 < committed < value_of(samples, "turbov2_host_memory_bytes", kind="budget")
+    committed = value_of(samples, "turbov2_pool_committed_bytes", pool="host")
+    assert 0 < committed < value_of(samples, "turbov2_pool_budget_bytes", pool="host")
+    assert value_of(samples, "turbov2_pool_available_bytes", pool="host") > 1_000_000
