@@ -108,7 +108,7 @@ class Promise:
         except asyncio.CancelledError:
             assert self.is_cancelled, "cancelled, and nobody asked for it"
         except RunnerLost:
-            assert self.desk.batcher._lost is not None, "lost, and the runner was there"
+            assert not self.desk.batcher.is_open, "lost, and the runner was there"
         except TurboError as error:
             is_due = not self.job.is_partial_ok and error.code in deserved.values()
             assert is_due, f"{error!r} where {deserved} was due"  # noqa: PT017  # the storm is no test function
@@ -150,7 +150,7 @@ class Storm:
                 self.runner.is_doomed = True
             else:
                 await asyncio.sleep(self.random.choice([0, 0, 0.003, 0.05]))
-            if self.desk.batcher._lost is not None or kind > 0.9998:
+            if not self.desk.batcher.is_open or kind > 0.9998:
                 await self.desk.batcher.close()
                 self.desk, self.runner = self._open()
             if step % 200 == 0:
@@ -163,8 +163,8 @@ class Storm:
             await asyncio.gather(*(promise.task for promise in self.promises), return_exceptions=True)
         await asyncio.sleep(1)  # an abandoned forward ends
         batcher = self.desk.batcher
-        assert batcher._lost is not None or not len(batcher._subscriptions), "something is left in flight"
-        assert batcher.n_queued_items == batcher.n_ready_tokens == 0 or batcher._lost is not None
+        assert not batcher.is_open or not len(batcher._subscriptions), "something is left in flight"
+        assert batcher.n_queued_items == batcher.n_ready_tokens == 0 or not batcher.is_open
         await batcher.close()
         self.settle_accounts()
         assert (len(self.promises), self.n_ended) == (0, self.n_sent)
