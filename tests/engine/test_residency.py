@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.clock import now_s, on_clock, settle
 from tests.support.residents import UNIT, Call, World, spec_of
 from turbov2.catalog import ModelSpec
 from turbov2.errors import LoadFailed, LoadTimeout, OutOfMemory, Stopping
-from turbov2.residency import HOST, State
+from turbov2.residency import HOST, Footprints, State
 
 A, B, C = (spec_of(name, mb) for name, mb in (("a", 40), ("b", 40), ("c", 60)))
 
@@ -316,6 +317,22 @@ def test_zero_twice_at_a_time_under_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+def test_what_was_measured_outlives_a_restart(name: str, tmp_path: Path) -> None:
+    loops = pytest.importorskip(name, reason=f"needs {name}")
+
+    async def run() -> None:
+        world = World(footprints=Footprints(tmp_path / "footprints.json"))
+        world.load_s = world.close_s = 0
+        call = await use(world)
+        await call.end()
+        await world.end()
+
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(run())
+    assert Footprints(tmp_path / "footprints.json").need("a", {}) == {HOST: 40 * UNIT}
 
 
 # --- pins

@@ -57,7 +57,7 @@ async def test_waiting_for_used_models_has_an_end() -> None:
     await world.end()
 
 
-@pytest.mark.parametrize(("units", "goes_first"), [(10, True), (25, False)])
+@pytest.mark.parametrize(("units", "goes_first"), [(10, True), (15, False)])
 def test_a_later_load_goes_first_only_where_it_touches_nothing_promised(units: int, goes_first: bool) -> None:
     @on_clock
     async def run() -> None:
@@ -100,8 +100,10 @@ async def test_a_waiting_load_that_all_left_is_dropped_and_lets_the_next_go_on()
     await asyncio.sleep(0.2)
     assert next_one.held is None
     dropped.task.cancel()
+    cancelled_s = now_s()
     await next_one.enter()
     assert next_one.held is not None
+    assert now_s() == cancelled_s + world.load_s, "at once"
     assert world.loads == ["used", "small"]
     for call in (holding, next_one):
         await call.end()
@@ -134,6 +136,20 @@ async def test_weights_fetched_for_nobody_are_not_loaded() -> None:
     await asyncio.sleep(100)
     assert world.sized == ["a"]
     assert world.loads == []
+    await world.end()
+
+
+@on_clock
+async def test_loads_under_way_count_with_what_they_have_yet_to_take() -> None:
+    world = World()
+    world.memory.others[HOST] = world.memory.total_bytes[HOST] - 50 * UNIT
+    calls = [Call(world, spec_of(name, 30)) for name in "xy"]
+    await asyncio.sleep(0.9)
+    assert world.loads == ["x"], "the machine has room for one"
+    for call in calls:
+        await call.enter()
+        await call.end()
+    assert [call.outcomes for call in calls] == [["answered"]] * 2
     await world.end()
 
 

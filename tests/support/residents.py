@@ -101,10 +101,11 @@ class World:
         keep_alive_s: float = 60.0,
         load_timeout_s: float = 1000.0,
         is_manual: bool = False,
+        footprints: Footprints | None = None,
     ) -> None:
         self.budgets = {HOST: budget * UNIT, CUDA: cuda_budget * UNIT}
         self.memory = FakeMemory(self, self.budgets)
-        self.footprints = Footprints(None)
+        self.footprints = footprints or Footprints(None)
         self.events: list[MemoryEvent] = []
         self.residency: Residency[FakeHeld] = Residency(
             self,

@@ -37,6 +37,10 @@ class Journal:
         event = MemoryEvent(
             dt.datetime.now(dt.UTC), kind, model, key, reason, dict(bytes_ or {}), round(seconds, 3)
         )
+        if kind == "refused":  # asked for again and again, one model would push out all other events
+            same = [old for old in self._events if old.kind == kind and old.key == key]
+            for old in same:
+                self._events.remove(old)
         self._events.append(event)
         level = _LEVELS.get(kind, logging.WARNING)
         logger.log(
