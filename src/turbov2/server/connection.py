@@ -57,6 +57,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Called by the parser at a request's first byte."""
         self._is_in_head = True
+        # On a kept connection its first bytes came while no head was being read, and were not counted.
+        self._n_head_bytes = max(self._n_head_bytes, 1)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
