@@ -106,7 +106,8 @@ class Batcher:
 
     async def close(self) -> None:
         """Afterwards all that was not answered has failed with RunnerLost and no task is left."""
-        ended = RunnerCrashed("the model's runner ended before this request was done; send it again")
+        said = "the model's runner ended before this request was done; send it again"
+        ended = RunnerCrashed(said, retry_after_s=1)
         self._lose(ended, is_crash=not self._runner.is_alive)
         await asyncio.wait(self._tasks)
 
