@@ -6,8 +6,8 @@ Prints one JSON object. Times are of the monotonic clock, which all processes of
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import math
 import signal
 import sys
 import time
@@ -24,30 +24,30 @@ _PATIENCE_S = 120.0
 
 
 async def interactive(plan: dict[str, Any]) -> dict[str, Any]:
-    """Returns when each request was due and how long it took, one request after the other, until SIGTERM.
+    """Returns when each request went out and how long it took.
 
-    A request that could not go out in time, because the one before had no answer yet, counts from when it
-    was due.
+    They go out at a fixed rate until SIGTERM, whether or not those before have their answers.
     """
-    requests, pool = read_requests(Path(plan["requests"])), Pool(plan["port"])
-    end_s = math.inf
-
-    def stop() -> None:
-        nonlocal end_s
-        end_s = time.monotonic()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    texts, pool = read_requests(Path(plan["requests"])), Pool(plan["port"])
+    is_over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_over.set)
     taken: list[tuple[float, float]] = []
-    n_unanswered, due_s = 0, time.monotonic()
-    while due_s < end_s:  # also what was due and had to wait behind a slow answer
-        if (wait_s := due_s - time.monotonic()) > 0:
-            await asyncio.sleep(wait_s)
-            due_s = time.monotonic()
-        answer = await pool.ask(requests[len(taken) % len(requests)], _PATIENCE_S)
-        taken.append((due_s, time.monotonic() - due_s))
-        n_unanswered += answer.status != 200
-        due_s += 1 / plan["requests_per_s"]
-    return {"taken": taken, "n_unanswered": n_unanswered}
+    ends = Counter[int]()
+
+    async def one(request: bytes) -> None:
+        sent_s = time.monotonic()
+        answer = await pool.ask(request, _PATIENCE_S)
+        taken.append((sent_s, time.monotonic() - sent_s))
+        ends[answer.status] += 1
+
+    begin_s = time.monotonic()
+    async with asyncio.TaskGroup() as requests:
+        for number, request in enumerate(itertools.cycle(texts)):
+            await asyncio.sleep(max(0.0, begin_s + number / plan["requests_per_s"] - time.monotonic()))
+            if is_over.is_set():
+                break
+            requests.create_task(one(request))
+    return {"taken": taken, "n_unanswered": ends.total() - ends[200]}
 
 
 async def ingest(plan: dict[str, Any]) -> dict[str, Any]:

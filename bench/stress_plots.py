@@ -142,7 +142,7 @@ def overload(result: Result) -> None:
         waits.set(ylabel="ms since due (log scale)", xlabel="seconds")
         for axes in (counts, waits):
             axes.grid(alpha=0.25)
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=8, frameon=False, ncols=5)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=8, frameon=False, ncols=3)
             _bare(axes)
     figure.suptitle(
         f"{result['targets']['times']:g} times the capacity, open loop ({where(result)})", fontsize=11
