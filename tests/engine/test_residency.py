@@ -642,6 +642,7 @@ async def test_a_load_that_takes_more_than_reserved_makes_idle_ones_go() -> None
     await asyncio.sleep(1)
     assert world.unloads == ["a"]
     assert world.residency.committed_bytes(HOST) == 65 * UNIT
+    assert "it takes 75 MB, 46 MB were reserved" in world.events[1].reason
     assert world.footprints.need("b", {}) == {HOST: 65 * UNIT}, "next time it is known"
     await call.end()
     await world.end()

@@ -258,6 +258,24 @@ async def test_growth_is_counted_while_it_happens() -> None:
 
 
 @on_clock
+async def test_too_much_taken_and_nobody_idle_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.growth = 30
+    calls = [await use(world, A), await use(world, spec_of("b", 20))]
+    assert world.events[1].reason.endswith("; that is over the budget, and too few models are idle")
+    await asyncio.sleep(50)
+    assert [record.getMessage() for record in caplog.records if "over the budget" in record.msg] == [
+        "the loaded models take 150 MB, over the budget, and too few are idle"
+    ]
+    assert world.unloads == [], "nothing in use is cut"
+    await calls[0].end()
+    await asyncio.sleep(6)
+    assert world.unloads == ["a"]
+    await calls[1].end()
+    await world.end()
+
+
+@on_clock
 async def test_one_measurement_a_tick() -> None:
     world = World(keep_alive_s=1000)
     await (await use(world, A)).end()

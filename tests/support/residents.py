@@ -43,8 +43,9 @@ class FakeHeld:
         return dict(self.bytes)
 
     async def close(self, grace_s: float) -> None:
-        assert not self.is_closing, "closed twice"
-        assert self.world.is_ending or not self.is_alive or not self.holders, "closed while it is held"
+        self.world.require(not self.is_closing, "closed twice")
+        may_close = self.world.is_ending or not self.is_alive or not self.holders
+        self.world.require(may_close, "closed while it is held")
         self.is_closing = True
         if self.world.is_manual:
             await self.may_close
@@ -90,6 +91,9 @@ class FakeMemory:
 class World:
     """All that is loaded or loading. Checks at every load that its room is free and that it is the only one.
 
+    Residency turns what its models raise into errors of requests, so `problems` keeps what was found; `end`
+    and whoever else looks fails on it.
+
     is_manual: loads and unloads end when the test says so, else after `load_s` and `close_s`.
     """
 
@@ -130,12 +134,17 @@ class World:
         self.loads: list[str] = []  # names, as their loads started
         self.unloads: list[str] = []  # names, as they were closed
         self.n_measured = 0
+        self.problems: list[str] = []
         self._growing: dict[str, dict[Pool, int]] = {}  # what loads in progress took already
 
     def taken_bytes(self, pool: Pool) -> int:
         """Returns what models really take: it appears while they load and goes some time after they end."""
         growing = sum(bytes_.get(pool, 0) for bytes_ in self._growing.values())
         return growing + sum(held.bytes.get(pool, 0) for held in self.held)
+
+    def require(self, is_true: bool, problem: str) -> None:
+        if not is_true:
+            self.problems.append(problem)
 
     def keeps_budgets(self) -> bool:
         return all(self.taken_bytes(pool) <= n_bytes for pool, n_bytes in self.budgets.items())
@@ -148,12 +157,14 @@ class World:
 
     async def load(self, spec: ModelSpec) -> FakeHeld:
         name, bytes_ = spec.name, honest_bytes(spec)
-        assert name not in self.loading, f"{name} is loaded twice at a time"
+        self.require(name not in self.loading, f"{name} is loaded twice at a time")
         living = [held for held in self.held if not held.is_closing]
-        assert all(held.spec.name != name for held in living), f"{name} is loaded beside itself"
+        self.require(all(held.spec.name != name for held in living), f"{name} is loaded beside itself")
         if self.is_honest and not self.growth:
             for pool, budget in self.budgets.items():
-                assert self.residency.committed_bytes(pool) <= budget
+                taken = self.taken_bytes(pool) + bytes_.get(pool, 0)
+                self.require(self.residency.committed_bytes(pool) <= budget, f"too much promised in {pool}")
+                self.require(taken <= budget, f"room for {name} is not free in {pool}")
         self.loads.append(name)
         self.loading[name] = asyncio.get_running_loop().create_future()
         try:
@@ -179,6 +190,7 @@ class World:
     async def end(self) -> None:
         self.is_ending = True
         await self.residency.close()
+        assert not self.problems, self.problems
         assert not self.residency.residents()
         assert all(held.is_closing for held in self.held)
         assert all(self.residency.committed_bytes(pool) == 0 for pool in self.budgets)

@@ -36,7 +36,12 @@ def groups(tmp_path: Path, membership: str) -> list[Group]:
 def test_every_group_from_our_own_to_the_root_limits(tmp_path: Path) -> None:
     mount = tmp_path / "mount"
     write(mount, memory__max="max", memory__current=9 * GB)
-    write(mount / "pod", memory__max=3 * GB, memory__current=2 * GB, memory__stat="anon 5\ninactive_file 7")
+    write(
+        mount / "pod",
+        memory__max=3 * GB,
+        memory__current=2 * GB,
+        memory__stat="anon 5\ninactive_file 3\nactive_file 4",
+    )
     write(mount / "pod/box", memory__max=4 * GB, memory__current=GB, memory__stat="inactive_file 0")
     write(mount / "pod/box/deep", memory__max="max", memory__current=1)
     found = groups(tmp_path, "0::/pod/box/deep\n")
@@ -51,7 +56,7 @@ def test_version_1(tmp_path: Path) -> None:
         memory_mount / "docker/abc",
         memory__limit_in_bytes=2 * GB,
         memory__usage_in_bytes=2 * GB,
-        memory__stat="total_inactive_file 11\ntotal_rss 3",
+        memory__stat="inactive_file 1\ntotal_inactive_file 11\ntotal_rss 3",
     )
     membership = "9:name=systemd:/x\n4:cpu,memory:/docker/abc\n0::/\n"
     (found,) = groups(tmp_path, membership)

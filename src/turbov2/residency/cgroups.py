@@ -15,15 +15,15 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 
 class _Files(NamedTuple):
-    """Names in one version's folders. reclaimable: what the kernel gives back first, in memory.stat."""
+    """Names in one version's folders. cached: the lines of memory.stat that count cached files."""
 
     limit: str
     usage: str
-    reclaimable: str
+    cached: tuple[str, str]
 
 
-_V2 = _Files("memory.max", "memory.current", "inactive_file")
-_V1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = _Files("memory.max", "memory.current", ("inactive_file", "active_file"))
+_V1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
 
 
 class Group(NamedTuple):
@@ -37,19 +37,20 @@ class Group(NamedTuple):
         return _read_number(self.folder / self.files.limit)
 
     def free_bytes(self) -> int | None:
-        """Returns what may still be taken: the limit less what is used and could not be reclaimed."""
+        """Returns what may still be taken: the limit less what is used, but for cached files.
+
+        Those the kernel drops when memory is asked for; its own figure for a whole machine, MemAvailable
+        (filesystems/proc.rst), counts them as available too.
+        """
         limit = self.limit_bytes()
         usage = _read_number(self.folder / self.files.usage)
         if limit is None or usage is None:
             return None
-        return max(limit - usage + self._reclaimable_bytes(), 0)
+        return max(limit - usage + self._cached_bytes(), 0)
 
-    def _reclaimable_bytes(self) -> int:
-        for line in _read(self.folder / "memory.stat").splitlines():
-            name, _, number = line.partition(" ")
-            if name == self.files.reclaimable:
-                return int(number)
-        return 0
+    def _cached_bytes(self) -> int:
+        lines = (line.partition(" ") for line in _read(self.folder / "memory.stat").splitlines())
+        return sum(int(number) for name, _, number in lines if name in self.files.cached)
 
 
 def limiting_groups(below_bytes: int, membership: Path = _MEMBERSHIP, mount: Path = _MOUNT) -> list[Group]:

@@ -52,6 +52,7 @@ class Lifecycle(Generic[H]):
         self.backoff = Backoff()
         self.pins: set[str] = set()
         self.is_closed = False
+        self._is_within_budget = True
         self._loads = Loads(models, self.table, self.line, self.unloads, footprints)
         self._timer: asyncio.Handle | None = None
         self._sweep_at_s = math.inf  # kept here because uvloop's handle of a timer that is due has no `when`
@@ -98,9 +99,6 @@ class Lifecycle(Generic[H]):
         resident.loaded_at = dt.datetime.now(dt.UTC)
         self.backoff.loaded(resident.key)
         self._footprints.loaded(resident.key, resident.bytes, resident.load_s)
-        reason = f"it took {in_words(resident.bytes)}, {in_words(resident.need)} were reserved"
-        name = resident.spec.name
-        self._journal.add("loaded", name, resident.key, reason, resident.bytes, resident.load_s)
         if resident.is_dead():
             self.crash(resident, "ended as soon as it had loaded")
         elif resident.state is State.DRAINING:
@@ -110,15 +108,19 @@ class Lifecycle(Generic[H]):
             if not resident.is_pinned:
                 resident.expires_s = now_s + resident.keep_alive_s
                 self.expire(resident, now_s)
-        self.keep_budget()
+        reason = f"it takes {in_words(resident.bytes)}, {in_words(resident.need)} were reserved"
+        if not self.keep_budget():
+            reason += "; that is over the budget, and too few models are idle"
+        name, took = resident.spec.name, resident.bytes
+        self._journal.add("loaded", name, resident.key, reason, took, resident.load_s)
 
-    def keep_budget(self) -> None:
-        """Afterwards idle residents unload if the loaded models take more than the budget."""
-        if not self.line.shrink():
-            logger.warning(
-                "the loaded models take %s, more than the budget, and too few of them are idle",
-                in_words(self.table.committed()),
-            )
+    def keep_budget(self) -> bool:
+        """Afterwards idle residents unload if need be; returns False if that is not enough for the budget."""
+        was_within, self._is_within_budget = self._is_within_budget, self.line.shrink()
+        if was_within and not self._is_within_budget:
+            taken = in_words(self.table.committed())
+            logger.warning("the loaded models take %s, over the budget, and too few are idle", taken)
+        return self._is_within_budget
 
     # --- failing
 

@@ -54,6 +54,7 @@ class Line(Generic[H]):
         self._send_away = send_away
         self._places: list[_Place[H]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self.clock = 0.0  # of the policy: the value of the dearest resident it has evicted
 
     async def wait(self, resident: Resident[H]) -> None:
@@ -79,7 +80,8 @@ class Line(Generic[H]):
         return any(place.resident is resident for place in self._places)
 
     def close(self) -> None:
-        """Afterwards no timer is left."""
+        """Afterwards nobody is given room or sent away."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
 
@@ -87,7 +89,7 @@ class Line(Generic[H]):
 
     def advance(self) -> None:
         """Gives room to all who can have it and starts to make room for the others."""
-        if not self._places:
+        if not self._places or self._is_closed:
             return
         promised: dict[Pool, int] = {}
         machine = self.machine_bytes()  # read once: it takes longer than all the rest
@@ -170,11 +172,9 @@ class Line(Generic[H]):
             return True
         is_first = not any(promised.get(pool) for pool in resident.need)
         victims = self._choose(resident.need, free.later, may_drain=is_first)
-        needed, left = (
-            in_words(resident.need),
-            in_words({p: max(free.now.get(p, 0), 0) for p in resident.need}),
-        )
-        self._send_all(victims, f"made room for {resident.spec.name}: needed {needed}, {left} were free")
+        left = {pool: max(free.now.get(pool, 0), 0) for pool in resident.need}
+        numbers = f"needed {in_words(resident.need)}, {in_words(left)} were free"
+        self._send_all(victims, f"made room for {resident.spec.name}: {numbers}")
         return False
 
     def _choose(self, need: Bytes, later: Bytes, *, may_drain: bool) -> Sequence[Candidate]:
@@ -192,7 +192,8 @@ class Line(Generic[H]):
         loop = asyncio.get_running_loop()
         stays = (r.stays_until_s() for r in self._table if r.state is State.READY and not r.is_pinned)
         at_s = min((s for s in stays if s > loop.time()), default=None)
-        self.close()
+        if self._timer is not None:
+            self._timer.cancel()
         if at_s is not None:
             self._timer = loop.call_at(at_s, self.advance)
 
