@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ import httpx
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 
 from turbov2 import errors
 
@@ -250,3 +252,41 @@ def leases(server: RunningServer, model: str) -> int:
     """Returns how many requests hold the model, waiting ones included."""
     found = re.search(rf'turbov2_model_leases\{{model="{model}"\}} (\d+)', server.http.get("/metrics").text)
     return int(found[1]) if found else 0
+
+
+def loaded(server: RunningServer) -> dict[str, dict[str, Any]]:
+    """Returns what /api/ps tells of each model in memory, by name."""
+    models = server.http.get("/api/ps").json()["models"]
+    return {model["name"].removesuffix(":latest"): model for model in models}
+
+
+def metric(server: RunningServer, name: str, **labels: str) -> float:
+    """Returns the sum of the metric's samples that have these labels."""
+    families = text_string_to_metric_families(server.http.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def ask(
+    server: RunningServer,
+    path: str,
+    model: str,
+    texts: str | Sequence[str],
+    headers: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> httpx.Response:
+    """Returns the answer of an embedding route, on a connection of its own: safe in any thread."""
+    name = "prompt" if path == "/api/embeddings" else "input"
+    body = {"model": model, name: texts, **fields}
+    return httpx.post(f"{server.base_url}{path}", json=body, headers=headers, timeout=30)
+
+
+@contextlib.contextmanager
+def busy(server: RunningServer, model: str, texts: Sequence[str], for_s: float = 20.0) -> Iterator[None]:
+    """Inside, a request with these texts is in work or waits, for `for_s` at most; afterwards it ended."""
+    with ThreadPoolExecutor(1) as threads:
+        limit = {"X-Request-Timeout": f"{for_s:g}"}
+        asked = threads.submit(ask, server, "/api/embed", model, texts, limit)
+        until(lambda: leases(server, model) > 0)
+        yield
+        asked.result()
