@@ -35,17 +35,23 @@ _N_FDS = 16_384
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """A model, the shape of its requests, and how many clients find out what it can do."""
+    """A model, the shape of its requests, and how many clients find out what it can do.
+
+    More distinct requests than are ever in flight: equal texts in flight would be computed only once.
+    The queue is set to a few seconds of work, as one would who wants answers in time.
+    """
 
     model: str
     n_texts: int
     n_tokens: int
     n_clients: int
+    n_requests: int
+    max_queue_items: int
 
 
 CONTENDERS = (
-    Contender(fleet.ENCODER.name, 1, 16, 64),
-    Contender(fleet.WORDLLAMA_PROCESS, 64, 48, 16),
+    Contender(fleet.ENCODER.name, 1, 16, 64, 32_768, 1_024),
+    Contender(fleet.WORDLLAMA_PROCESS, 64, 48, 16, 2_048, 65_536),
 )
 
 
@@ -86,16 +92,23 @@ def _missed(row: dict[str, Any]) -> list[str]:
 
 
 def _contender(contender: Contender, seconds: float, n_connections: int) -> dict[str, Any]:
-    batches = texts.known(contender.n_tokens, contender.n_texts, 256).batches
+    batches = texts.known(contender.n_tokens, contender.n_texts, contender.n_requests).batches
     bodies = [msgspec.json.encode({"model": contender.model, "input": batch}) for batch in batches]
     requests = [encode_request("/api/embed", body) for body in bodies]
-    with fleet.serving([fleet.ENCODER], PRELOAD=contender.model) as server:
+    limit = f"{contender.max_queue_items}"
+    with fleet.serving([fleet.ENCODER], PRELOAD=contender.model, MAX_QUEUE=limit) as server:
         found = client.run(_measure(server, contender, requests, seconds, n_connections))
         told = counters(server)
     totals = {"lost": found["n_lost"], "wrong": 0}
     problems = problems_of({"totals": totals, "examples": found.pop("examples")}, told)
     name = f"{contender.model}, {contender.n_texts} text{'s' * (contender.n_texts > 1)} a request"
-    return {"name": name, "n_texts": contender.n_texts, "problems": problems, **found}
+    return {
+        "name": name,
+        "max_queue_items": contender.max_queue_items,
+        "n_texts": contender.n_texts,
+        "problems": problems,
+        **found,
+    }
 
 
 async def _measure(
@@ -172,7 +185,12 @@ class Run:
 
     async def _send(self, due_s: float) -> None:
         while (connection := self._pool.take()) is None:
-            await self._pool.open(1)
+            try:
+                await self._pool.open(1)
+            except OSError:
+                self._ended.append(Ended(due_s, self._now_s(), self._now_s(), "lost"))
+                self.examples = [*self.examples, "no connection"][:5]
+                return
         self._under_way[connection] = (due_s, self._now_s())
         self._is_idle.clear()
         self.most_in_flight = max(self.most_in_flight, len(self._under_way))
