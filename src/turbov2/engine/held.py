@@ -7,6 +7,7 @@ import time
 
 from turbov2.batching import Batcher, Job, JobResult, answer_at_once
 from turbov2.catalog import ModelSpec
+from turbov2.errors import InferenceFailed, OutOfMemory
 from turbov2.residency import Memory
 from turbov2.runners.inline import InlineRunner
 from turbov2.runners.protocol import Runner
@@ -59,7 +60,11 @@ class HeldModel:
         """
         if self._inline is not None:
             started_ns = time.perf_counter_ns()
-            if (done := self._inline.embed_now(job.inputs)) is not None:
+            try:
+                done = self._inline.embed_now(job.inputs)
+            except (InferenceFailed, OutOfMemory):
+                done = None  # the queue finds out whose input it was, and answers the others
+            if done is not None:
                 return answer_at_once(job, *done, time.perf_counter_ns() - started_ns)
         return await self._batcher.embed(job)
 
