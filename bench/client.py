@@ -20,11 +20,12 @@ _NO_ANSWER = 0
 
 
 class Answer(NamedTuple):
-    """What came back. `status` is 0 when the connection ended, or the wait did, without an answer."""
+    """What came back. `status` is 0 when the connection ended without an answer, or this client left."""
 
     status: int
     retry_after_s: float | None = None
     body: bytes = b""
+    has_left: bool = False
 
     @property
     def is_refusal(self) -> bool:
@@ -124,7 +125,7 @@ class Pool:
         await asyncio.wait([answered], timeout=leaves_after_s)
         if not answered.done():
             connection.close()
-            return Answer(_NO_ANSWER, body=b"no answer in time")
+            return Answer(_NO_ANSWER, body=b"no answer in time", has_left=True)
         self.give_back(connection)
         return answered.result()
 

@@ -72,9 +72,9 @@ async def _ingest(pool: Pool, supply: Iterator[tuple[bytes, int]], end_s: float,
                 ends["texts"] += n_texts
             elif answer.is_refusal:
                 ends["refused"] += 1
-                await asyncio.sleep(answer.retry_after_s or 0)
+                await asyncio.sleep(min(left_s, answer.retry_after_s or 0))
                 continue
-            elif time.monotonic() < end_s:
+            elif not answer.has_left:
                 ends["lost"] += 1
             break
 

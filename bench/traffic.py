@@ -86,7 +86,7 @@ def _end_of(planned: Planned, answer: Answer, truth: Truth) -> str:
         return "answered" if found.shape == wanted.shape and _is_close(found, wanted) else "wrong"
     if answer.is_refusal:
         return "refused"
-    return "cancelled" if answer.status == 0 and planned.leaves_after_s < PATIENCE_S else "lost"
+    return "cancelled" if answer.has_left and planned.leaves_after_s < PATIENCE_S else "lost"
 
 
 def _is_close(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> bool:
