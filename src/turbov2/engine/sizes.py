@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from turbov2.catalog import ModelSpec
 from turbov2.types import LoadSpec
@@ -17,6 +17,16 @@ _WEIGHT_SUFFIXES = (".safetensors", ".onnx", ".gguf", ".bin", ".npz")
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
 _WIDENED = ("F16", "BF16")  # to float32 on a CPU
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+class _Tensor(msgspec.Struct):
+    """A header's entry; the one of the file's own remarks has neither."""
+
+    dtype: str = ""
+    shape: list[int] = []
+
+
+_HEADER = msgspec.json.Decoder(dict[str, _Tensor])
 
 
 def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
@@ -45,13 +55,13 @@ def _weights_bytes(path: Path, *, is_widened: bool) -> int:
     if not tensors:
         return on_disk
     return sum(
-        math.prod(tensor["shape"])
-        * (4 if is_widened and tensor["dtype"] in _WIDENED else _ITEM_BYTES.get(tensor["dtype"], 1))
+        math.prod(tensor.shape)
+        * (4 if is_widened and tensor.dtype in _WIDENED else _ITEM_BYTES.get(tensor.dtype, 1))
         for tensor in tensors
     )
 
 
-def _tensors(path: Path) -> list[dict[str, Any]]:
+def _tensors(path: Path) -> list[_Tensor]:
     """Returns the tensors a safetensors file declares; none when it is no such file.
 
     The format: https://github.com/huggingface/safetensors#format
@@ -59,7 +69,7 @@ def _tensors(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             (n_bytes,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(n_bytes)) if n_bytes <= _MAX_HEADER_BYTES else {}
-    except (OSError, ValueError, struct.error):
+            header = _HEADER.decode(file.read(n_bytes)) if n_bytes <= _MAX_HEADER_BYTES else {}
+    except (OSError, struct.error, msgspec.DecodeError, UnicodeDecodeError):
         return []
     return [entry for name, entry in header.items() if name != "__metadata__"]
