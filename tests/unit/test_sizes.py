@@ -1,0 +1,142 @@
+"""How much memory a model is expected to take, from the headers of its files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from turbov2.catalog import ModelSpec, PathWeights
+from turbov2.engine.sizes import PROCESS_BYTES, estimate_bytes
+from turbov2.types import LoadSpec
+
+N_VALUES = 6_000
+ARRAY = np.zeros((60, 100), np.float32)
+
+
+def spec(**fields: Any) -> ModelSpec:
+    return ModelSpec(
+        **{"name": "m", "capability": "embed", "backend": "static", "runner": "inline"}
+        | {"weights": PathWeights("/w")}
+        | fields
+    )
+
+
+def load(*paths: Path, device: str = "cpu") -> LoadSpec:
+    return LoadSpec("m", "static", {path.name: str(path) for path in paths}, "", device=device)
+
+
+def tensors(folder: Path, **arrays: np.ndarray[Any, Any]) -> Path:
+    path = folder / "model.safetensors"
+    save_file(arrays, str(path), metadata={"format": "pt"})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dtype", "on_cpu", "on_gpu"),
+    [
+        ("float32", 4, 4),
+        ("float16", 4, 2),
+        ("int8", 1, 1),
+        ("uint8", 1, 1),
+        ("float64", 8, 8),
+        ("int64", 8, 8),
+    ],
+)
+def test_half_precision_is_widened_on_a_cpu_only(
+    tmp_path: Path, dtype: str, on_cpu: int, on_gpu: int
+) -> None:
+    path = tensors(tmp_path, weights=ARRAY.astype(dtype))
+    assert estimate_bytes(spec(), load(path)) == {"host": N_VALUES * on_cpu}
+    assert estimate_bytes(spec(), load(path, device="cuda:0")) == {"host": 0, "cuda:0": N_VALUES * on_gpu}
+
+
+def test_bfloat16_is_widened_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [10, 20], "data_offsets": [0, 400]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(400))
+    assert estimate_bytes(spec(), load(path)) == {"host": 800}
+
+
+def test_all_tensors_of_all_files_count(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    first = tensors(tmp_path, a=ARRAY, b=ARRAY.astype(np.float16), scalar=np.zeros((), np.float32))
+    second = tensors(tmp_path / "second", c=ARRAY).rename(tmp_path / "model-2.safetensors")
+    assert estimate_bytes(spec(), load(first, second)) == {"host": 3 * 4 * N_VALUES + 4}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.gguf", "pytorch_model.bin", "table.npz"])
+def test_other_weights_count_as_they_lie_on_disk(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(bytes(1234))
+    assert estimate_bytes(spec(), load(path)) == {"host": 1234}
+
+
+def test_what_is_no_weights_does_not_count(tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "config.json", "vocab.txt"):
+        (tmp_path / name).write_bytes(bytes(10_000))
+    files = load(*tmp_path.iterdir(), tensors(tmp_path, weights=ARRAY))
+    assert estimate_bytes(spec(), files) == {"host": 4 * N_VALUES}
+
+
+@pytest.mark.parametrize(("catalogued", "expected"), [(0, 24_000), (23_999, 24_000), (1_000_000, 1_000_000)])
+def test_the_catalogues_figure_counts_where_it_is_larger(
+    tmp_path: Path, catalogued: int, expected: int
+) -> None:
+    path = tensors(tmp_path, weights=ARRAY)
+    assert estimate_bytes(spec(host_bytes=catalogued), load(path)) == {"host": expected}
+    on_gpu = spec(host_bytes=7, device_bytes=catalogued)
+    assert estimate_bytes(on_gpu, load(path, device="cuda:1")) == {"host": 7, "cuda:1": expected}
+
+
+@pytest.mark.parametrize(("runner", "base"), [("inline", 0), ("thread", 0), ("process", PROCESS_BYTES)])
+def test_a_process_of_its_own_comes_on_top(tmp_path: Path, runner: Any, base: int) -> None:
+    path = tensors(tmp_path, weights=ARRAY)
+    assert estimate_bytes(spec(runner=runner), load(path)) == {"host": base + 4 * N_VALUES}
+    larger = spec(runner=runner, host_bytes=10**9)
+    assert estimate_bytes(larger, load(path)) == {"host": base + 10**9}
+    assert estimate_bytes(larger, load(path, device="cuda:0"))["host"] == base + 10**9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"dummy",
+        bytes(100),
+        struct.pack("<Q", 4) + b'"\xff"}',
+        struct.pack("<Q", 50) + b"no json",
+        struct.pack("<Q", 1 << 62) + b"{}",
+    ],
+)
+def test_a_file_that_is_no_safetensors_counts_as_it_lies_on_disk(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    assert estimate_bytes(spec(), load(path)) == {"host": len(content)}
+
+
+def test_a_file_that_went_away_counts_nothing(tmp_path: Path) -> None:
+    assert estimate_bytes(spec(host_bytes=5), load(tmp_path / "model.safetensors")) == {"host": 5}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        "text",
+        7,
+        {"w": {"dtype": "F32", "shape": "x"}},
+        {"w": {"dtype": 32, "shape": [1]}},
+        {"w": 3},
+    ],
+)
+def test_a_header_of_another_shape_counts_as_it_lies_on_disk(tmp_path: Path, header: Any) -> None:
+    path = tmp_path / "model.safetensors"
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    assert estimate_bytes(spec(), load(path)) == {"host": 8 + len(text)}
