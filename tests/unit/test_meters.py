@@ -119,8 +119,8 @@ def busy() -> Meters:
     """Meters on which everything has happened at least once."""
     meters, world = Meters(), World()
     for error, *_ in ENDS:
-        meters.requests.accepted("a", "default", 2)
-        meters.requests.ended("a", "default", 0.02, 9, error)
+        meters.requests.accepted("a", "default")
+        meters.requests.ended("a", "default", 0.02, 2, 9, error)
     meters.http.answered("/api/embed", 200, 0.01)
     meters.requests.queued("a", "default", 20_000_000, 2_000_000)
     meters.batches.ran("a", RAN)
@@ -147,10 +147,10 @@ def test_an_error_says_how_a_request_ended(error: BaseException | None, outcome:
 def test_the_ledger_balances(requests: list[tuple[str, str, Any]], n_left: int):
     meters = Meters()
     for model, lane, _ in requests:
-        meters.requests.accepted(model, lane, 1)
+        meters.requests.accepted(model, lane)
     n_ended = max(len(requests) - n_left, 0)
     for model, lane, (error, *_) in requests[:n_ended]:
-        meters.requests.ended(model, lane, 0.1, 1, error)
+        meters.requests.ended(model, lane, 0.1, 1, 1, error)
     samples = scrape(meters)
     for model in "ab":
         accepted = total(samples, "turbov2_requests_accepted_total", model=model)
@@ -252,7 +252,7 @@ def test_gauges_read_the_present():
 def test_one_scrape_is_one_moment():
     meters = Meters()
     pieces = meters.text()
-    meters.requests.accepted("a", "default", 1)
+    meters.requests.accepted("a", "default")
     assert b'model="a"' not in b"".join(pieces)
 
 
@@ -315,8 +315,8 @@ def test_accounting_of_a_request_costs_microseconds():
     requests = Meters().requests
 
     def one() -> None:
-        requests.accepted("a", "interactive", 1)
-        requests.ended("a", "interactive", 0.0003, 17)
+        requests.accepted("a", "interactive")
+        requests.ended("a", "interactive", 0.0003, 1, 17)
 
     best_s = min(timeit.repeat(one, number=2000, repeat=5)) / 2000
     assert best_s < 20e-6  # about 1.6 µs on an idle machine; this only catches another order of magnitude

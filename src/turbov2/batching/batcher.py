@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from turbov2.batching.cache import VectorCache
-from turbov2.batching.fair import Batch, FairQueue, Flow, LaneQueue
+from turbov2.batching.fair import MAX_BATCH_ITEMS, Batch, FairQueue, Flow, LaneQueue
 from turbov2.batching.forward import Abandoned, Computes, Forward, call_tokenizer, not_finite_rows
 from turbov2.batching.items import Answer, Item
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
 
 logger = logging.getLogger(__name__)
-_ENTRY_ITEMS = 512  # inputs that enter in one step of the loop: about half a millisecond
+_MAX_BATCH_FLOATS = 131_072  # of a forward's vectors: the loop copies them in about half a millisecond
+_ENTRY_ITEMS = 128  # inputs that enter in one step of the loop: about half a millisecond
 
 
 class Batcher:
@@ -52,6 +53,7 @@ class Batcher:
         self._runner = runner
         self._dimensions = dimensions
         self._is_padded = is_padded
+        self._max_items = max(min(_MAX_BATCH_FLOATS // dimensions, MAX_BATCH_ITEMS), 1)
         self._on_batch = on_batch
         self._now_s = now_s
         self._pace = Pace(limits)
@@ -176,7 +178,8 @@ class Batcher:
                 self._has_texts.clear()
                 await self._has_texts.wait()
                 continue
-            items, flows = lane.take_chunk(max_cost)
+            max_chars = self._pace.max_chars(lane.name, self._now_s())
+            items, flows = lane.take_chunk(max_cost, max_chars)
             if items:
                 with self._guard(items):
                     await self._tokenize(lane, items, flows)
@@ -221,7 +224,7 @@ class Batcher:
         self._subscriptions.drop_unwanted()
         while (lane := self._queue.next_to_run()) is not None:
             max_cost = self._pace.max_cost(lane.name, self._now_s())
-            batch = lane.form(max_cost, is_padded=self._is_padded)
+            batch = lane.form(max_cost, self._max_items, is_padded=self._is_padded)
             if batch.is_again:
                 batch.items = self._subscriptions.wanted(batch.items)
             if batch.items:

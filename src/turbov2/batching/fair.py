@@ -23,8 +23,6 @@ from turbov2.batching.former import choose_rows
 from turbov2.batching.items import LANES, Answer, Item, State
 
 WEIGHTS = {"interactive": 8, "default": 4, "bulk": 1}
-# One call of the tokenizer, about 4 ms of it: an arrival waits no longer for a neighbour's texts.
-MAX_CHUNK_CHARS = 16_384
 MAX_CHUNK_ITEMS = 256
 # Rows of a forward, which keeps near 1 ms what the loop does with them: 512 of 32 tokens are 16,384.
 MAX_BATCH_ITEMS = 512
@@ -116,7 +114,7 @@ class LaneQueue:
             flow.tag = max(flow.tag, self.virtual)
             heapq.heappush(self._active, (flow.tag, next(self._order), flow))
 
-    def take_chunk(self, max_cost: int) -> tuple[list[Item], list[Flow]]:
+    def take_chunk(self, max_cost: int, max_chars: int) -> tuple[list[Item], list[Flow]]:
         """Returns the items to tokenise together, all texts or all ids, and the flows that pay for each."""
         items: list[Item] = []
         flows: list[Flow] = []
@@ -130,7 +128,7 @@ class LaneQueue:
                 continue
             n = len(item.content)
             n_chars += n
-            if items and (n_chars > MAX_CHUNK_CHARS or type(item.content) is not type(items[0].content)):
+            if items and (n_chars > max_chars or type(item.content) is not type(items[0].content)):
                 break
             estimate = n // _CHARS_PER_TOKEN + 1 if type(item.content) is str else n
             flow.take(item, estimate if estimate < _MAX_ESTIMATE else _MAX_ESTIMATE)
@@ -160,7 +158,7 @@ class LaneQueue:
         else:
             bisect.insort(self.ready, item, key=_tag)
 
-    def form(self, max_cost: int, *, is_padded: bool) -> Batch:
+    def form(self, max_cost: int, max_items: int, *, is_padded: bool) -> Batch:
         """Returns the batch that is due. Needs something ready."""
         if self.again:
             return self.again.popleft()
@@ -168,7 +166,7 @@ class LaneQueue:
         self.virtual = max(self.virtual, first.tag)
         mates = [item for item in self.ready if item.alone is first.alone]
         lengths = np.fromiter((item.length for item in mates), np.int32, len(mates))
-        rows = choose_rows(lengths, max_cost, MAX_BATCH_ITEMS, is_padded=is_padded)
+        rows = choose_rows(lengths, max_cost, max_items, is_padded=is_padded)
         items = [mates[row] for row in rows.tolist()]
         for item in items:
             item.state = State.FORMED

@@ -6,6 +6,9 @@ import msgspec
 
 from turbov2.types import Lane
 
+# One call of the tokenizer, about 4 ms of it: an arrival waits no longer for a neighbour's texts.
+MAX_CHUNK_CHARS = 16_384
+_SHORT_CHUNKS = 4  # calls made of it while interactive requests come: 1 ms each
 _INTERACTIVE_FOR_S = 10.0  # after an interactive request others expect the next one for so long
 # A batch of another lane may take this many times an interactive one. Whoever arrives behind it then
 # waits 1.25 forwards and takes one: 2.25, below the promised 3 by what tokenising and noise add.
@@ -43,6 +46,11 @@ class Pace:
     def expect_interactive(self, now_s: float) -> None:
         """Afterwards other lanes' batches are short for a while."""
         self._interactive_until_s = now_s + _INTERACTIVE_FOR_S
+
+    def max_chars(self, lane: Lane, now_s: float) -> int:
+        """Returns how much text of the lane may be tokenised in one call."""
+        is_near = lane != "interactive" and now_s < self._interactive_until_s
+        return MAX_CHUNK_CHARS // _SHORT_CHUNKS if is_near else MAX_CHUNK_CHARS
 
     def max_cost(self, lane: Lane, now_s: float) -> int:
         """Returns what the lane's next batch may cost."""

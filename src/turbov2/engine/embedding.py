@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,12 +13,13 @@ from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.lanes import lane_of
+from turbov2.engine.shelf import weights_key
 from turbov2.engine.vectors import finish
 from turbov2.errors import InvalidRequest, NotCapable
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
-from turbov2.residency import Lease
+from turbov2.residency import Residency
 from turbov2.types import Context, EmbedRequest, EmbedResult, Inputs, ItemError, Loaded
 
 if TYPE_CHECKING:
@@ -29,18 +29,22 @@ if TYPE_CHECKING:
 _OFF_LOOP_FLOATS = 65_536
 _MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
 
-LeaseOf = Callable[[ModelSpec, float | None], Lease[HeldModel]]
-
 
 class Embedding:
     """The operation `embed` of one engine."""
 
     def __init__(
-        self, catalog: Catalog, gates: Gates, lease: LeaseOf, meters: Meters, tracer: Tracer | None
+        self,
+        catalog: Catalog,
+        gates: Gates,
+        residency: Residency[HeldModel],
+        meters: Meters,
+        tracer: Tracer | None,
     ) -> None:
         self._catalog = catalog
+        self._keys = {spec.name: weights_key(spec) for spec in catalog}
         self._gates = gates
-        self._lease = lease
+        self._residency = residency
         self._batches = meters.batches
         self._ledger = Ledger(meters.requests, tracer)
 
@@ -52,18 +56,35 @@ class Embedding:
         inputs = with_prompt(spec, request)
         n_chars = sum(map(len, inputs))
         lane = lane_of(context.lane, len(inputs), n_chars)
+        job = Job(inputs, request.truncate, lane, context.key_id, request.is_partial_ok)
         with self._ledger.entry(spec.name, lane, len(inputs), context) as entry:
-            ticket = self._gates.of(spec.name).admit(len(inputs), n_chars)
-            try:
-                job = Job(inputs, request.truncate, lane, context.key_id, request.is_partial_ok)
-                result, load_ns = await self._run(spec, request, job)
-                vectors = await _finish(result, request, spec.name)
-            finally:
-                ticket.release()
+            result, load_ns = self._at_once(spec, request, job), 0
+            if result is None:
+                ticket = self._gates.of(spec.name).admit(len(inputs), n_chars)
+                try:
+                    result, load_ns = await self._run(spec, request, job)
+                finally:
+                    ticket.release()
+            vectors = await _finish(result, request, spec.name)
             self._batches.answered(spec.name, len(inputs), result.n_cached, result.n_joined)
             answer = _answer(spec.name, vectors, result, load_ns, time.perf_counter_ns() - started_ns)
             entry.answered(answer)
             return answer
+
+    def _at_once(self, spec: ModelSpec, request: EmbedRequest, job: Job) -> JobResult | None:
+        """Returns the result of what needs no queue: a small request to a model in the loop that is ready.
+
+        Nothing waits, so nothing is admitted; nothing else happens meanwhile, so nothing is leased.
+        """
+        key = self._keys[spec.name]
+        held = self._residency.ready(key)
+        if held is None:
+            return None
+        check_dimensions(spec, held.loaded, request)
+        result = held.embed_at_once(job)
+        if result is not None:
+            self._residency.used(key, request.keep_alive_s)
+        return result
 
     async def _run(self, spec: ModelSpec, request: EmbedRequest, job: Job) -> tuple[JobResult, int]:
         """Returns the result and the nanoseconds spent waiting for the model.
@@ -74,7 +95,7 @@ class Embedding:
         load_ns = n_strikes = n_carries = 0
         while True:
             asked_ns = time.perf_counter_ns()
-            async with self._lease(spec, request.keep_alive_s) as held:
+            async with self._residency.lease(self._keys[spec.name], spec, request.keep_alive_s) as held:
                 load_ns += time.perf_counter_ns() - asked_ns
                 check_dimensions(spec, held.loaded, request)
                 try:

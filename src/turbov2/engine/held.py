@@ -40,8 +40,8 @@ class HeldModel:
 
     @property
     def is_alive(self) -> bool:
-        """False once the runner is gone."""
-        return self._runner.is_alive
+        """False once the runner is gone, or its queue has given up on it."""
+        return self._runner.is_alive and self._batcher.is_open
 
     @property
     def pid(self) -> int:
@@ -53,19 +53,26 @@ class HeldModel:
         """Its queue, to look at."""
         return self._batcher
 
+    def embed_at_once(self, job: Job) -> JobResult | None:
+        """Returns the vectors of a small job for a model in the event loop, None for any other.
+
+        None too when it fails: the queue finds out whose input it was, and answers the others.
+        Raises: what an item that is too long raises, unless partial results are wanted.
+        """
+        if self._inline is None:
+            return None
+        started_ns = time.perf_counter_ns()
+        try:
+            done = self._inline.embed_now(job.inputs)
+        except (InferenceFailed, OutOfMemory):
+            return None
+        return answer_at_once(job, *done, time.perf_counter_ns() - started_ns) if done is not None else None
+
     async def embed(self, job: Job) -> JobResult:
-        """Returns the job's vectors: small ones for an inline model at once, all others through the queue.
+        """Returns the job's vectors, computed when its turn comes.
 
         Raises: what a failed item raised, unless partial results are wanted; RunnerLost.
         """
-        if self._inline is not None:
-            started_ns = time.perf_counter_ns()
-            try:
-                done = self._inline.embed_now(job.inputs)
-            except (InferenceFailed, OutOfMemory):
-                done = None  # the queue finds out whose input it was, and answers the others
-            if done is not None:
-                return answer_at_once(job, *done, time.perf_counter_ns() - started_ns)
         return await self._batcher.embed(job)
 
     async def measure(self) -> dict[str, int]:

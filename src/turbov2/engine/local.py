@@ -64,7 +64,7 @@ class LocalEngine:
             on_event=meters.models.memory_event,
         )
         self._loader.residency = self._residency
-        self._embedding = Embedding(catalog, self._gates, self._lease, meters, tracer)
+        self._embedding = Embedding(catalog, self._gates, self._residency, meters, tracer)
         self._is_started = False
 
     async def start(self) -> None:

@@ -91,7 +91,7 @@ class Entry:
 
     def __enter__(self) -> Entry:
         self._started_ns = time.perf_counter_ns()
-        self._meters.accepted(self._model, self._lane, self._n_items)
+        self._meters.accepted(self._model, self._lane)
         return self
 
     def answered(self, answer: Answer) -> None:
@@ -107,7 +107,8 @@ class Entry:
             n_tokens = answer.n_tokens
             if answer.queue_ns or answer.tokenize_ns:
                 self._meters.queued(self._model, self._lane, answer.queue_ns, answer.tokenize_ns)
-        self._meters.ended(self._model, self._lane, (ended_ns - self._started_ns) / 1e9, n_tokens, error)
+        seconds = (ended_ns - self._started_ns) / 1e9
+        self._meters.ended(self._model, self._lane, seconds, self._n_items, n_tokens, error)
         if (request := current_request()) is not None:
             request.fields = self._fields
         if self._tracer is not None:

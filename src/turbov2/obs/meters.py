@@ -46,6 +46,7 @@ class Meters:
 
     def series(self) -> Sequence[Series]:
         """Returns every metric, whether it has a value yet or not."""
+        self.requests.sort()
         groups = (self.http, self.requests, self.batches, self.models)
         return [
             *chain.from_iterable(group.series for group in groups),

@@ -82,6 +82,20 @@ class Residency(Generic[H]):
         """
         return Lease(self._leases, key, spec, keep_alive_s)
 
+    def ready(self, key: str) -> H | None:
+        """Returns the model if it can be used right now, for a use that ends within this step of the loop.
+
+        Such a use needs no lease, because nothing else happens meanwhile; it ends with `used`.
+        """
+        resident = self._table.residents.get(key)
+        return resident.held if resident is not None and resident.is_usable() else None
+
+    def used(self, key: str, keep_alive_s: float | None) -> None:
+        """Afterwards a use of the model that `ready` gave is over, as if a lease had ended."""
+        resident = self._table.residents[key]
+        resident.leases += 1
+        self._leases.release(resident, keep_alive_s)
+
     def pin(self, key: str) -> None:
         """Afterwards the model stays until it is unloaded by name, whatever keep_alive requests ask for.
 

@@ -63,6 +63,6 @@ class EmbedResult(msgspec.Struct, frozen=True):
     load_ns: int  # time spent waiting for the model to become ready
     total_ns: int
     failed: tuple[ItemError, ...] = ()  # only if the request allowed partial results; their rows are zero
-    queue_ns: int = 0  # from admission to the last forward's start, less tokenize_ns
+    queue_ns: int = 0  # the rest: waiting in the queue, and for others' batches
     tokenize_ns: int = 0
     inference_ns: int = 0
