@@ -73,9 +73,10 @@ class Dialogue:
             async with self._sending:
                 self.require_open()
                 answer = self.owed.open(op.op_id, thread, read)
-                frames.write_parts(writer, parts)
-                with contextlib.suppress(OSError):  # the child is gone: `answer` will say so
-                    await writer.drain()
+                if not writer.is_closing():  # else the child is gone: `answer` will say so
+                    frames.write_parts(writer, parts)
+                    with contextlib.suppress(OSError):
+                        await writer.drain()
             return cast(T, await answer)
         except asyncio.CancelledError:
             self._abandon(op)
