@@ -12,6 +12,7 @@ import msgspec
 
 from turbov2.catalog.spec import HubWeights, ModelSpec
 from turbov2.errors import InvalidRequest, ModelNotFound
+from turbov2.units import parse_duration_s
 
 DEFAULT_TAG = ":latest"
 MAX_NAME_CHARS = 256
@@ -94,9 +95,12 @@ def _read(text: str, origin: str) -> dict[str, dict[str, Any]]:
 
 def _to_spec(name: str, table: dict[str, Any], origin: str) -> ModelSpec:
     try:
-        return msgspec.convert({**table, "name": name}, ModelSpec)
-    except msgspec.ValidationError as error:
+        spec = msgspec.convert({**table, "name": name}, ModelSpec)
+        if spec.keep_alive:
+            parse_duration_s(spec.keep_alive)
+    except (msgspec.ValidationError, ValueError) as error:
         raise CatalogError(f"{origin}, model '{name}': {error}") from error
+    return spec
 
 
 def _with_override(spec: ModelSpec, overrides: Mapping[str, str]) -> ModelSpec:

@@ -89,7 +89,7 @@ class Loader:
             return ThreadRunner()
         key = weights_key(spec)
         return ProcessRunner(
-            environment=_thread_plan(), on_exit=lambda reason: self.residency.died(key, reason)
+            environment=_child_environment(), on_exit=lambda reason: self.residency.died(key, reason)
         )
 
     def _make_batcher(self, spec: ModelSpec, runner: Runner, loaded: Loaded, limits: BatchLimits) -> Batcher:
@@ -111,7 +111,11 @@ class Loader:
         )
 
 
-def _thread_plan() -> dict[str, str]:
-    """Returns the environment that keeps a child's OpenMP threads to the cores, and idle ones asleep."""
+def _child_environment() -> dict[str, str]:
+    """Returns a child's environment: OpenMP threads kept to the cores and asleep when idle, NVML's device order."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(n_cores), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {
+        "OMP_NUM_THREADS": str(n_cores),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }

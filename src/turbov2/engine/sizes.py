@@ -11,7 +11,8 @@ import msgspec
 from turbov2.catalog import ModelSpec
 from turbov2.types import LoadSpec
 
-# A child's interpreter with numpy and tokenizers, before any weights (measured: USS 38 MB).
+# A child's interpreter with its libraries, before any weights: USS 21 MB with numpy alone, about 40 MB with a
+# tokenizer loaded, measured on Linux with Python 3.11.
 PROCESS_BYTES = 40_000_000
 _WEIGHT_SUFFIXES = (".safetensors", ".onnx", ".gguf", ".bin", ".npz")
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
