@@ -100,15 +100,16 @@ class Tracer:
 
         `error` is the code of the error it ended with.
         """
+        began_ns = _epoch_ns(start_ns)
         span = self._tracer.start_span(
             name,
             self._w3c.extract({"traceparent": traceparent}),
             attributes=attributes,
-            start_time=_epoch_ns(start_ns),
+            start_time=began_ns,
         )
         if error:
             _mark_failed(span, error)
-        span.end(_epoch_ns(end_ns))
+        span.end(began_ns + end_ns - start_ns)
         return self._traceparent(span)
 
     async def stop(self, grace_s: float) -> None:
