@@ -77,7 +77,6 @@ def _check_names(settings: Settings, catalog: Catalog) -> None:
     wanted = [("TURBOV2_DEFAULT_EMBED_MODEL", settings.default_embed_model)]
     wanted += [("TURBOV2_PRELOAD", name) for name in settings.preload]
     wanted += [("TURBOV2_PIN", name) for name in settings.pin]
-    wanted += [("TURBOV2_PIN", name) for name in settings.pin]
     for variable, name in wanted:
         try:
             find(catalog, name)
