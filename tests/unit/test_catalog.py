@@ -107,6 +107,9 @@ def test_users_add_and_override(tmp_path):
         ('[models."x"]\ncolour = "red"\n', "model 'x': "),
         ('[models."wordllama-256d"]\ndimension = 3\n', "unknown field `dimension`"),
         ('[models."wordllama-256d"]\nrunner = "moon"\n', "'wordllama-256d': "),
+        ('[models."wordllama-256d"]\npriority = "urgent"\n', "'wordllama-256d': "),
+        ('[models."wordllama-256d"]\nkeep_alive = "soon"\n', "'soon' is not a duration"),
+        ('[models."wordllama-256d"]\nkeep_alive = 300\n', "'wordllama-256d': "),
         ('[models."wordllama-256d"]\naliases = ["bge-m3-onnx"]\n', "belongs to both"),
     ],
 )
