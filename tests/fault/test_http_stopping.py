@@ -1,4 +1,4 @@
-"""Stops, dying children and everything at once: each request is answered once."""
+"""Stops, and good and bad requests at once: each is answered once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -91,61 +90,6 @@ class TestStopping:
             pass
         assert not twin.is_running()
         assert "Traceback" not in twin.log()
-
-
-class TestChildren:
-    @pytest.fixture(scope="class")
-    @classmethod
-    def frail(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-        folder = tmp_path_factory.mktemp("frail")
-        models = fake_model("frail", folder, runner="process", crash_on="crash-now", hang_on="hang-now")
-        with RunningServer(folder, models=models, env={"TURBOV2_PRELOAD": "frail"}) as running:
-            yield running
-
-    def test_killed_in_a_request_fails_it_once(self, frail: RunningServer) -> None:
-        frail.assert_well("frail")
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(frail.embed, "frail", "hang-now")
-            until(lambda: leases(frail, "frail") == 1)
-            for child in frail.children():
-                child.kill()
-            answer = running.result(DEADLINE_S)
-        message = ollama_error(answer, 500)
-        assert "the process that ran model 'frail' ended" in message
-        assert ("retry-after" in answer.headers) != ("x-should-retry" in answer.headers)
-        frail.assert_well("frail")
-
-    @pytest.mark.parametrize("path", PATHS)
-    def test_that_crashes_fails_only_its_request(self, frail: RunningServer, path: str) -> None:
-        response = frail.http.post(path, json={"model": "frail", "input": ["fine", "crash-now"]})
-        assert "the process that ran model 'frail' ended" in error_text(path, response, 500)
-        frail.assert_well("frail")
-        frail.assert_well(REAL)
-
-    def test_killed_while_idle_is_started_again_unseen(self, frail: RunningServer) -> None:
-        frail.assert_well("frail")
-        before = frail.children()
-        for child in before:
-            child.kill()
-        until(lambda: not any(child.is_running() for child in before))
-        frail.assert_well("frail")
-
-    def test_others_in_the_queue_get_an_answer_each(self, frail: RunningServer) -> None:
-        frail.assert_well("frail")
-        with ThreadPoolExecutor(6) as pool:
-            running = [pool.submit(frail.embed, "frail", "hang-now")]
-            until(lambda: leases(frail, "frail") == 1)
-            running += [pool.submit(frail.embed, "frail", f"text {n}") for n in range(5)]
-            until(lambda: leases(frail, "frail") == 6)
-            for child in frail.children():
-                child.kill()
-            answers = [each.result(DEADLINE_S) for each in running]
-        assert answers[0].status_code == 500
-        assert {answer.status_code for answer in answers} <= {200, 500}
-        for answer in answers:
-            if answer.status_code == 500:
-                assert "frail" in ollama_error(answer, 500)
-        frail.assert_well("frail")
 
 
 class TestTogether:
