@@ -112,7 +112,7 @@ class Loader:
 
 
 def _child_environment() -> dict[str, str]:
-    """Returns a child's environment: OpenMP threads kept to the cores, asleep when idle; NVML's device order."""
+    """Returns a child's environment: OpenMP threads within the cores, idle ones asleep; NVML's order."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "OMP_NUM_THREADS": str(n_cores),
