@@ -24,6 +24,7 @@ from turbov2.cli import app
 
 PINNED, CHILD, IDLE = "fake-pinned", "fake-child", "fake-idle"
 BROKEN, LARGE, HUGE = "fake-broken", "fake-large", "fake-huge"
+GARBAGE = "static-garbage"  # files that hold no model
 BUDGET_BYTES = 600_000_000
 EVENT = {"at", "kind", "model", "key", "reason", "bytes", "seconds"}
 POOL = {"name", "budget_bytes", "committed_bytes", "available_bytes", "head_room_bytes"}
@@ -50,6 +51,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
         fake_model(LARGE, folder, need_bytes=300_000_000),
         fake_model(HUGE, folder, need_bytes=700_000_000),
         fake_model(BROKEN, folder, runner="process", load_fails=True),
+        fake_model(GARBAGE, folder, runner="process").replace('backend = "fake"', 'backend = "static"'),
         '[models."fake-unbuilt"]\ncapability = "embed"\nbackend = "nonesuch"\nrunner = "inline"\n'
         'weights = { kind = "path", path = "/nowhere" }\n',
     ]
@@ -61,7 +63,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 @pytest.fixture(autouse=True)
 def fresh(crowded: RunningServer) -> None:
     """Before each test only the pinned model is there, and nothing is held against any."""
-    for name in (CHILD, IDLE, BROKEN, LARGE):
+    for name in (CHILD, IDLE, BROKEN, LARGE, GARBAGE):
         crowded.http.post("/api/embed", json={"model": name, "keep_alive": 0})
     until(lambda: set(loaded(crowded)) == {PINNED})
 
@@ -221,12 +223,13 @@ def test_health_is_degraded_while_a_model_has_failed(crowded: RunningServer) -> 
 
 def test_no_event_holds_a_path(crowded: RunningServer) -> None:
     fail_to_load(crowded)
+    fail_to_load(crowded, GARBAGE)
     for name in (CHILD, IDLE, LARGE, HUGE, "fake-unbuilt"):
         ask(crowded, "/api/embed", name, "x")
     until(lambda: CHILD in loaded(crowded))
     status = crowded.http.get("/api/status").json()
     told = [*status["events"], *status["residents"], *crowded.http.get("/api/ps").json()["models"]]
-    told += [explain(crowded, name) for name in (BROKEN, CHILD, HUGE, "fake-unbuilt")]
+    told += [explain(crowded, name) for name in (BROKEN, GARBAGE, CHILD, HUGE, "fake-unbuilt")]
     assert len(status["events"]) > 4
     for each in told:
         assert not (found := _PATH.search(str(each))), f"{found!r} in {each}"
