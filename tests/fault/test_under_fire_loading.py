@@ -11,8 +11,25 @@ import psutil
 
 from tests.fault.conftest import REAL_APART, SetFire
 from tests.support.fire import Flow
-from tests.support.server import DEADLINE_S, MakeServer, fake_model, leases, ollama_error, until
+from tests.support.hub import REPO, FakeHub
+from tests.support.server import (
+    DEADLINE_S,
+    MakeServer,
+    RunningServer,
+    fake_model,
+    leases,
+    ollama_error,
+    until,
+)
 from tests.support.told import Told, explain, resident
+
+ON_THE_HUB = f"""
+[models.tiny]
+capability = "embed"
+backend = "static"
+runner = "inline"
+weights = {{ kind = "hub", repo = "{REPO}", files = ["*.json", "*.safetensors"] }}
+"""
 
 
 def test_fifty_who_wait_for_one_load_while_half_of_them_leave(
@@ -84,23 +101,32 @@ def test_a_folder_that_appears_is_served_at_once(
 def test_a_full_disk_stops_nobody_but_pulls(
     make_server: MakeServer, tmp_path: Path, set_fire: SetFire
 ) -> None:
-    """The server may write no byte to any file from here on: no log, no footprint, no weights."""
-    models = fake_model("frail", tmp_path, runner="process", delay_s=0.002)
-    server = make_server(models=models)
-    with set_fire(server, Flow("one by one", "frail")) as fire:
-        fire.until_all_flow()
-        psutil.Process(server.pid).rlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        n_logged = len(server.log())
-        child = psutil.Process(resident(server, "frail")["pid"])
-        child.kill()
-        fire.until_all_flow()
-        pulled = server.http.post("/api/pull", json={"model": "minilm-384d", "stream": False})
-        assert pulled.status_code >= 500, pulled.text
-        assert pulled.json()["error"]
-        assert server.http.get("/readyz").status_code == 200
-        assert server.http.get("/health").json()["status"] == "healthy"
-        fire.until_all_flow()
-        assert len(server.log()) == n_logged, "nothing could be written"
-    assert fire.ledger.n("answered") == fire.ledger.n_sent()
-    server.terminate()
-    assert server.wait() == 0, "footprints that cannot be saved do not spoil the end"
+    """The server may write no byte to any file for a while: no log, no footprint, no weights."""
+    frail = fake_model("frail", tmp_path, runner="process", delay_s=0.002)
+    with FakeHub({"config.json": b"{}", "model.safetensors": bytes(100_000)}) as hub:
+        online = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+        server = make_server(models=frail + ON_THE_HUB, env=online)
+        with set_fire(server, Flow("one by one", "frail")) as fire:
+            fire.until_all_flow()
+            limit_files(server, 0)
+            n_logged = len(server.log())
+            psutil.Process(resident(server, "frail")["pid"]).kill()
+            fire.until_all_flow()
+            pulled = server.http.post("/api/pull", json={"model": "tiny", "stream": False})
+            assert "the file system failed during the pull" in ollama_error(pulled, 502)
+            assert server.http.get("/readyz").status_code == 200
+            assert server.http.get("/health").json()["status"] == "healthy"
+            fire.until_all_flow()
+            assert len(server.log()) == n_logged, "nothing could be written"
+            limit_files(server, resource.RLIM_INFINITY)
+            pulled = server.http.post("/api/pull", json={"model": "tiny", "stream": False})
+            assert pulled.json() == {"status": "success"}
+            limit_files(server, 0)
+        assert fire.ledger.n("answered") == fire.ledger.n_sent()
+        server.terminate()
+        assert server.wait() == 0, "footprints that cannot be saved do not spoil the end"
+
+
+def limit_files(server: RunningServer, n_bytes: int) -> None:
+    """Afterwards the server may write no file beyond this size, as if the disk were full."""
+    psutil.Process(server.pid).rlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
