@@ -129,7 +129,7 @@ SETTINGS: tuple[Setting, ...] = (
             "How long a request waits for its model to load."),
     Setting("request_timeout_s", "TURBOV2_REQUEST_TIMEOUT", "0", "duration", parse_duration_s,
             "Longest a request may take in all; then it stops and is answered 504. 0: none but the one in "
-            "X-Request-Timeout."),
+            "X-Request-Timeout. Pulls have none."),
     Setting("max_queue_items", "TURBOV2_MAX_QUEUE", "65536", "items", _integer(1, 100_000_000),
             "Items (texts) that may be in work or waiting for one model; more are answered 429 (503 on "
             "Ollama's API)."),

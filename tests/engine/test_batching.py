@@ -307,6 +307,19 @@ async def test_a_crash_names_the_jobs_that_ran() -> None:
 
 
 @on_clock
+async def test_a_job_that_runs_alone_is_the_only_suspect() -> None:
+    desk = Desk(FakeRunner(fixed_s=1), max_cost=1)
+    desk.runner.fails = fails_on(1, RunnerCrashed)
+    alone = asyncio.create_task(desk.batcher.embed(Job([text(1)], is_alone=True)))
+    await settle()
+    desk.runner.tokenize_s = 5  # the others are with the tokenizer when the runner dies
+    others = [desk.ask(2), desk.ask(3)]
+    assert await desk.outcomes(*others) == ["RunnerLost"] * 2
+    lost = [alone.exception(), *(call.task.exception() for call in others)]
+    assert [error.was_running for error in lost if isinstance(error, RunnerLost)] == [True, False, False]
+
+
+@on_clock
 async def test_any_error_of_a_dead_runner_is_its_loss() -> None:
     desk = Desk(FakeRunner(fixed_s=1))
     desk.runner.fails = fails_on(2, InferenceFailed)

@@ -205,7 +205,7 @@ async def test_nothing_to_embed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_nan_leaves_and_neighbours_are_answered(tmp_path: Path, kind: str) -> None:
-    says = "no finite vector for input 1" if kind == "inline" else "input 1: the model gave NaN or infinity"
+    says = "input 1: .*gave NaN or infinity"
     async with serving(tmp_path, model(tmp_path, runner=kind, nan_on="NAN", delay_s=0.005)) as engine:
         await embed(engine, "warm")
         bad = asyncio.create_task(embed(engine, "fine", "a NAN", "fine"))

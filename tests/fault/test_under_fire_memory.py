@@ -78,9 +78,6 @@ def test_a_text_that_fails_shares_its_fate_with_nobody(
     assert (told.total("turbov2_not_finite_rows_total") > 0) == (poison == "nan-now")
 
 
-@pytest.mark.xfail(
-    reason="what a text that never fits took from the batch size is not given back", strict=True
-)
 def test_batches_grow_back_after_memory_ran_out(tight: RunningServer, set_fire: SetFire) -> None:
     def n_batches(fire: Fire) -> float:
         before = Told.by(tight).total("turbov2_batches_total", model="tight")

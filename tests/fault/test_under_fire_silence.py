@@ -36,7 +36,6 @@ def test_a_stopped_child_is_missed_and_replaced(
     assert silent_s < HEARTBEAT_S + 2 + READY_AGAIN_S
 
 
-@pytest.mark.xfail(reason="forwards queued behind one that nobody waits for keep its process", strict=True)
 def test_a_forward_that_hangs_is_ended_once_nobody_waits_for_it(
     make_server: MakeServer, tmp_path: Path, set_fire: SetFire
 ) -> None:

@@ -47,7 +47,7 @@ def lines(**changes: Any) -> dict[str, str]:
 def test_of_an_absent_model() -> None:
     assert lines() == {
         "model": "m is absent",
-        "needs": "120.0 MB host, 2.0 GB cuda:0  [dim](estimated from its files)[/]",
+        "needs": "120.0 MB host, 2.0 GB cuda:0  [dim](estimated)[/]",
         "fits": "yes",
         "ready in": "unknown: it was never loaded here",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.support.clock import now_s, on_clock
@@ -9,6 +10,7 @@ from tests.support.computing import FakeRunner
 from turbov2.batching import BatchLimits, learn_limits
 from turbov2.batching.pace import Pace
 from turbov2.errors import InferenceFailed, OutOfMemory
+from turbov2.types import Inputs, TokenBatch
 
 
 def affine(cost: int, fixed_s: float, seconds_per_cost: float) -> float:
@@ -56,7 +58,42 @@ def test_there_is_always_room_for_one() -> None:
     assert pace.max_cost("interactive", 1) == 1
 
 
+def test_a_limit_that_memory_halved_comes_back_after_many_full_batches() -> None:
+    pace = Pace(BatchLimits(1000, 0.001))
+    pace.shrink(1000)
+    pace.shrink(500)
+    assert pace.longest_cost == 250
+    for _ in range(499):
+        pace.ran("bulk", 250, 0.25)
+        pace.ran("bulk", 100, 0.1)  # far from the limit: tells nothing of more
+    assert pace.longest_cost == 250
+    pace.ran("bulk", 250, 0.25)
+    assert pace.longest_cost == 500
+    for _ in range(500):
+        pace.ran("bulk", 500, 0.5)
+    assert pace.longest_cost == 1000
+
+
+def test_an_item_that_never_fits_takes_nothing_from_the_limit() -> None:
+    pace = Pace(BatchLimits(1000, 0.001))
+    for _ in range(5):
+        pace.shrink(1000)
+    pace.restore()
+    assert pace.longest_cost == 1000
+
+
 # --- the probe
+
+
+@on_clock
+async def test_a_model_that_knows_no_word_of_the_sample_is_probed_all_the_same() -> None:
+    class Ignorant(FakeRunner):
+        async def tokenize(self, inputs: Inputs) -> TokenBatch:
+            nothing = np.zeros(len(inputs), np.int32)
+            return TokenBatch(np.zeros(0, np.int32), nothing, nothing)
+
+    limits = await learn_limits(Ignorant(0.001), slice_s=0.1, max_tokens=None, now_s=now_s)
+    assert limits.max_cost == pytest.approx(100, abs=1)
 
 
 @on_clock

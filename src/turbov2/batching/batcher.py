@@ -35,6 +35,9 @@ class Batcher:
     A batch is formed when a slot is free, from what is tokenised by then: forming takes some 0.1 ms, and
     whoever comes until that moment still has a place. Any batch that fails comes back in parts, as
     batches of its lane, until the guilty items stand alone.
+
+    patience_s: how long a forward that nobody waits for may keep others waiting before it is abandoned,
+    which may cost the runner its process: as long as that takes to load.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Batcher:
         relieve: Callable[[], Awaitable[None]],
         on_batch: Callable[[BatchRecord], None],
         n_slots: int = 1,
+        patience_s: float = 0.0,
         cache: VectorCache | None = None,
         now_s: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -55,6 +59,7 @@ class Batcher:
         self._is_padded = is_padded
         self._max_items = max(min(_MAX_BATCH_FLOATS // dimensions, MAX_BATCH_ITEMS), 1)
         self._on_batch = on_batch
+        self._patience_s = patience_s
         self._now_s = now_s
         self._pace = Pace(limits)
         self._queue = FairQueue()
@@ -106,11 +111,10 @@ class Batcher:
             self._leave(answer)
         return answer.result(self._now_s())
 
-    async def close(self) -> None:
-        """Afterwards all that was not answered has failed with RunnerLost and no task is left."""
+    async def close(self, cause: RunnerCrashed | None = None) -> None:
+        """Afterwards all that was not answered failed with RunnerLost, for this cause; no task is left."""
         said = "the model's runner ended before this request was done; send it again"
-        ended = RunnerCrashed(said, retry_after_s=1)
-        self._lose(ended, is_crash=not self._runner.is_alive)
+        self._lose(cause or RunnerCrashed(said, retry_after_s=1), is_crash=not self._runner.is_alive)
         await asyncio.wait(self._tasks)
 
     # --- jobs come and go
@@ -134,9 +138,19 @@ class Batcher:
         self._subscriptions.leave(answer)
         if is_early:
             self._has_texts.set()  # what it had ready leaves room
-            for forward in self._forwards:
-                if not any(item.is_wanted() for item in forward.batch.items):
-                    forward.abandon()
+            self._abandon_unwanted()
+            if self._forwards:
+                asyncio.get_running_loop().call_later(self._patience_s, self._abandon_unwanted, True)
+
+    def _abandon_unwanted(self, is_last_call: bool = False) -> None:
+        """Abandons forwards that nobody waits for: at once if nobody waits for others, else at the last call.
+
+        Abandoning may cost the runner its process, so those in the queue would wait for it to load.
+        """
+        has_others = any(lane.is_backlogged() for lane in self._queue.lanes)
+        for forward in self._forwards:
+            if (is_last_call or not has_others) and not any(i.is_wanted() for i in forward.batch.items):
+                forward.abandon()
 
     def _lose(self, cause: TurboError, *, is_crash: bool) -> None:
         """Afterwards every job has failed and the tasks are ending."""
@@ -155,8 +169,15 @@ class Batcher:
             self._lose(InferenceFailed("the model's queue ended; the server's log says why"), is_crash=False)
 
     def _jobs_at_work(self) -> set[Answer]:
-        with_runner = [*self._tokenizing, *(forward.batch.items for forward in self._forwards)]
-        return {answer for items in with_runner for item in items for answer, _ in item.subscribers}
+        """Returns the jobs that may have killed the runner.
+
+        One that runs alone has killed one before; and it is forwards that kill, rather than tokenizers.
+        """
+        forwards = [item for forward in self._forwards for item in forward.batch.items]
+        if alone := {item.alone for item in forwards if item.alone is not None}:
+            return alone
+        tokenizing = [item for items in self._tokenizing for item in items]
+        return {answer for item in forwards or tokenizing for answer, _ in item.subscribers}
 
     @contextlib.contextmanager
     def _guard(self, items: Sequence[Item]) -> Iterator[None]:

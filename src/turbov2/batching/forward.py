@@ -74,7 +74,9 @@ class Forward:
         self._is_abandoned = False
 
     def abandon(self) -> None:
-        """Afterwards the runner knows that nobody waits for this."""
+        """Afterwards the runner knows that nobody waits for this; said once, it has time to let go."""
+        if self._is_abandoned:
+            return
         self._is_abandoned = True
         if self._call is not None:
             self._call.cancel()
@@ -127,7 +129,7 @@ class Forward:
         try:
             await asyncio.wait((call,))
         except asyncio.CancelledError:  # the batcher closes: the call ends first
-            call.cancel()
+            self.abandon()
             await asyncio.wait((call,))
             _ = call.cancelled() or call.exception()  # asyncio wants an error seen
             raise

@@ -13,6 +13,7 @@ _INTERACTIVE_FOR_S = 10.0  # after an interactive request others expect the next
 # A batch of another lane may take this many times an interactive one. Whoever arrives behind it then
 # waits 1.25 forwards and takes one: 2.25, below the promised 3 by what tokenising and noise add.
 _SHARE = 1.25
+_N_FULL = 500  # batches near a shrunk limit before a larger one is tried: a minute of a busy model
 _ALPHA = 0.2  # weight of the newest interactive forward in their average
 
 
@@ -33,6 +34,8 @@ class Pace:
 
     def __init__(self, limits: BatchLimits) -> None:
         self._max_cost = limits.max_cost
+        self._learnt_cost = limits.max_cost
+        self._n_full = 0  # batches near a limit that was shrunk, since then
         self._seconds_per_cost = limits.seconds_per_cost
         self._interactive_until_s = float("-inf")
         self._interactive_s = 0.0  # what an interactive forward takes; 0: none ran yet
@@ -60,6 +63,7 @@ class Pace:
 
     def ran(self, lane: Lane, cost: int, taken_s: float) -> None:
         """Corrects the limits by one forward that went well."""
+        self._grow_back(cost)
         if lane == "interactive":
             if not self._interactive_s:
                 self._interactive_s = taken_s
@@ -72,3 +76,16 @@ class Pace:
     def shrink(self, cost: int) -> None:
         """Halves the limit after a batch of this cost ran out of memory."""
         self._max_cost = max(min(self._max_cost, cost) // 2, 1)
+        self._n_full = 0
+
+    def restore(self) -> None:
+        """Takes back what was shrunk, after one item alone ran out of memory: it was at fault."""
+        self._max_cost = self._learnt_cost
+
+    def _grow_back(self, cost: int) -> None:
+        """Doubles a limit that was shrunk, once enough batches near it went well."""
+        if self._max_cost < self._learnt_cost and 2 * cost > self._max_cost:
+            self._n_full += 1
+            if self._n_full >= _N_FULL:
+                self._max_cost = min(2 * self._max_cost, self._learnt_cost)
+                self._n_full = 0

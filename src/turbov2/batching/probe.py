@@ -62,8 +62,10 @@ def _fit(cost: int, taken_s: float, slice_s: float) -> BatchLimits:
 
 
 async def _sample_row(runner: Computes, max_tokens: int | None) -> IntVector:
-    tokens = await runner.tokenize([_SAMPLE])
-    return tokens.ids[: min(_ROW_TOKENS, max_tokens or _ROW_TOKENS)]
+    n_tokens = min(_ROW_TOKENS, max_tokens or _ROW_TOKENS)
+    ids = (await runner.tokenize([_SAMPLE])).ids
+    # A static model may know none of the words; every vocabulary has a first token.
+    return ids[:n_tokens] if len(ids) else np.zeros(n_tokens, np.int32)
 
 
 async def _time_forward(runner: Computes, row: IntVector, n_rows: int, now_s: Callable[[], float]) -> float:

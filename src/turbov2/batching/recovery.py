@@ -55,6 +55,7 @@ class Recovery:
         batch = forward.batch
         if batch.is_last_try:
             forward.oom_steps = ("gave_up",)
+            self._pace.restore()
             retry_after_s = error.retry_after_s or _RETRY_AFTER_OOM_S
             self._subscriptions.fail(batch.items, OutOfMemory(error.message, retry_after_s=retry_after_s))
             return []

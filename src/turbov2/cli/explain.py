@@ -40,7 +40,7 @@ def explain(
 def rows(plan: MemoryPlan) -> Iterator[tuple[str, str]]:
     """Yields (heading, sentence), the most important first."""
     yield "model", f"{plan.model} is {plan.state}"
-    source = "measured at its last load" if plan.need_source == "measured" else "estimated from its files"
+    source = "measured at its last load" if plan.need_source == "measured" else "estimated"
     yield "needs", f"{bytes_text(plan.need)}  [dim]({source})[/]"
     if plan.failed_reason:
         retry = "" if plan.retry_in_s is None else f"; tried again in {plan.retry_in_s:.0f} s at the earliest"

@@ -7,7 +7,7 @@ import time
 
 from turbov2.batching import Batcher, Job, JobResult, answer_at_once
 from turbov2.catalog import ModelSpec
-from turbov2.errors import InferenceFailed, OutOfMemory
+from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed
 from turbov2.residency import Memory
 from turbov2.runners.inline import InlineRunner
 from turbov2.runners.protocol import Runner
@@ -75,6 +75,13 @@ class HeldModel:
         """
         return await self._batcher.embed(job)
 
+    def _cause_of_end(self) -> RunnerCrashed | None:
+        """Returns what those are told whose request a dead runner takes along; None for one that lives."""
+        if not self._runner.end_reason:
+            return None
+        what = f"the process that ran model '{self.spec.name}' {self._runner.end_reason}"
+        return RunnerCrashed(f"{what}; the next request starts it again", retry_after_s=1)
+
     async def measure(self) -> dict[str, int]:
         """Returns the bytes it takes now, by pool; nothing once it is closed and seen gone."""
         if self.spec.runner == "process":
@@ -83,5 +90,5 @@ class HeldModel:
 
     async def close(self, grace_s: float) -> None:
         """Afterwards the queue is empty and the weights are gone."""
-        await self._batcher.close()
+        await self._batcher.close(self._cause_of_end())
         await self._runner.stop(grace_s)

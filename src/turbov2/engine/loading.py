@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING
 
 from turbov2.batching import Batcher, BatchLimits, VectorCache, learn_limits
@@ -52,7 +53,7 @@ class Loader:
     async def load(self, spec: ModelSpec) -> HeldModel:
         """Returns the model, loaded in the kind of runner its catalogue entry names, its limits learnt."""
         load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
-        runner = self._make_runner(spec)
+        runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
             limits = await learn_limits(
@@ -63,7 +64,7 @@ class Loader:
         except BaseException:
             await runner.stop(0)
             raise
-        batcher = self._make_batcher(spec, runner, loaded, limits)
+        batcher = self._make_batcher(spec, runner, loaded, limits, load_s=time.perf_counter() - began_s)
         return HeldModel(spec, runner, loaded, batcher, self._memory, grown_bytes)
 
     async def _start(
@@ -92,7 +93,9 @@ class Loader:
             environment=_child_environment(), on_exit=lambda reason: self.residency.died(key, reason)
         )
 
-    def _make_batcher(self, spec: ModelSpec, runner: Runner, loaded: Loaded, limits: BatchLimits) -> Batcher:
+    def _make_batcher(
+        self, spec: ModelSpec, runner: Runner, loaded: Loaded, limits: BatchLimits, load_s: float
+    ) -> Batcher:
         key = weights_key(spec)
         assert loaded.dimensions is not None, "a model that embeds has dimensions. This is a bug."
 
@@ -104,6 +107,7 @@ class Loader:
             dimensions=loaded.dimensions,
             is_padded=loaded.is_padded,
             limits=limits,
+            patience_s=load_s,
             n_slots=_INLINE_THREADS if spec.runner == "inline" else 1,
             cache=VectorCache(self._cache_bytes) if self._cache_bytes else None,
             relieve=relieve,

@@ -137,7 +137,8 @@ class LocalEngine:
         """Returns what loading the model would take now."""
         spec = self._shelf.catalog.resolve(name)
         estimate = await asyncio.to_thread(self._loader.estimate, spec)
-        return self._residency.explain(self._keys[spec.name], spec, estimate)
+        plan = self._residency.explain(self._keys[spec.name], spec, estimate)
+        return reports.with_obstacle(plan, await asyncio.to_thread(self._shelf.status, spec))
 
     async def pull(self, name: str) -> AsyncIterator[PullProgress]:
         """Yields the steps of a pull. Leaving the loop early cancels it; a later pull resumes."""

@@ -10,7 +10,7 @@ import msgspec
 
 from turbov2.engine.held import HeldModel
 from turbov2.residency import Resident
-from turbov2.types import Loaded, ModelStatus, ResidentStatus
+from turbov2.types import Loaded, MemoryPlan, ModelStatus, ResidentStatus
 
 
 def as_loaded(status: ModelStatus, loaded: Loaded | None) -> ModelStatus:
@@ -25,6 +25,14 @@ def as_loaded(status: ModelStatus, loaded: Loaded | None) -> ModelStatus:
         max_tokens=loaded.max_tokens,
         pooling=loaded.pooling,
     )
+
+
+def with_obstacle(plan: MemoryPlan, status: ModelStatus) -> MemoryPlan:
+    """Returns the plan, corrected for a model that no memory could make run here."""
+    if plan.state != "absent" or status.availability != "unavailable":
+        return plan
+    reason = f"{status.reason}; {status.fix}"
+    return msgspec.structs.replace(plan, fits=False, ready_in_s=None, failed_reason=reason)
 
 
 def resident_status(resident: Resident[HeldModel], model: ModelStatus, admitted_chars: int) -> ResidentStatus:

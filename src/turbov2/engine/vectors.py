@@ -37,7 +37,9 @@ def _careful_squares(vectors: NDArray[np.float32], model: str) -> NDArray[np.flo
     """Returns the squared norms in float64, which large but finite values do not overflow."""
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if bad.size:
-        raise NotFinite(f"model '{model}' gave no finite vector for input {bad[0]}")
+        raise NotFinite(
+            f"input {bad[0]}: model '{model}' gave NaN or infinity; change the text", param="input"
+        )
     wide = vectors.astype(np.float64)
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", wide, wide)
     return squares

@@ -64,6 +64,7 @@ class Dialogue:
     ) -> T:
         """Sends what `make_op` makes of a fresh id, and returns what `read` makes of the answer.
 
+        Cancelled, a forward lasts until the child has let go of it, or has been ended for it.
         Raises: the answer's error; InvalidRequest for what no frame can hold; RunnerCrashed.
         """
         writer = self.require_open()
@@ -80,6 +81,8 @@ class Dialogue:
             return cast(T, await answer)
         except asyncio.CancelledError:
             self._abandon(op)
+            if isinstance(op, say.Embed):  # only then is the child free for the next forward
+                await self.owed.closed(op.op_id)
             raise
 
     def write(self, message: say.Message) -> None:
@@ -142,10 +145,10 @@ class Dialogue:
         asyncio.get_running_loop().call_later(self._cancel_grace_s, self._end_if_lonely, op_id)
 
     def _end_if_lonely(self, op_id: int) -> None:
-        """Ends a child that computes this op and nothing that anybody waits for; else looks again later."""
+        """Ends a child that computes this op and owes nobody another; else looks again later."""
         if self.end_reason or not self.owed.is_open(op_id):
             return
-        if self.owed.is_anyone_waiting():
+        if self.owed.is_anyone_waiting("compute"):
             self._end_if_lonely_later(op_id)
         else:
             self._kill("was ended, because nobody waits for what it computes")

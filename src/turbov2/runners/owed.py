@@ -19,6 +19,7 @@ class _Op(NamedTuple):
     thread: Thread
     read: Callable[[Frame], object]
     answer: asyncio.Future[object]
+    is_closed: asyncio.Event
 
 
 class Owed:
@@ -47,7 +48,7 @@ class Owed:
             self._progress_at[thread] = loop.time()
         answer: asyncio.Future[object] = loop.create_future()
         answer.add_done_callback(_mark_retrieved)
-        self._ops[op_id] = _Op(thread, read, answer)
+        self._ops[op_id] = _Op(thread, read, answer, asyncio.Event())
         self._n_open[thread] += 1
         return answer
 
@@ -65,6 +66,7 @@ class Owed:
             op.answer.set_exception(say.error_of(message))
         else:
             op.answer.set_result(op.read(frame))
+        op.is_closed.set()
         del self._ops[message.op_id]
         self._n_open[op.thread] -= 1
         self._progress_at[op.thread] = asyncio.get_running_loop().time()
@@ -86,9 +88,14 @@ class Owed:
         """Returns whether the child has not let go of this op yet."""
         return op_id in self._ops
 
-    def is_anyone_waiting(self) -> bool:
-        """Returns whether an op is open that nobody abandoned."""
-        return any(not op.answer.done() for op in self._ops.values())
+    def is_anyone_waiting(self, thread: Thread) -> bool:
+        """Returns whether an op of this thread is open that nobody abandoned."""
+        return any(op.thread == thread and not op.answer.done() for op in self._ops.values())
+
+    async def closed(self, op_id: int) -> None:
+        """Returns once the child has let go of the op, or is gone."""
+        if (op := self._ops.get(op_id)) is not None:
+            await op.is_closed.wait()
 
     def silent_s(self) -> float:
         """Returns for how long the most silent thread that owes something has answered nothing."""
@@ -100,6 +107,7 @@ class Owed:
         for op in self._ops.values():
             if not op.answer.done():
                 op.answer.set_exception(make_error())
+            op.is_closed.set()
         self._ops.clear()
         self._n_open.clear()
 

@@ -80,6 +80,11 @@ class ProcessRunner:
         return self._was_loaded and not self._dialogue.end_reason
 
     @property
+    def end_reason(self) -> str:
+        """How the child came to its end; empty while it lives."""
+        return self._dialogue.end_reason
+
+    @property
     def pid(self) -> int:
         """The child's process id, 0 before `start`. After the child's end it may name another process."""
         return self._process.pid if self._process is not None else 0

@@ -21,6 +21,10 @@ class Runner(Protocol):
         """True from a successful `start` until `stop` or the runner's death."""
 
     @property
+    def end_reason(self) -> str:
+        """How it came to its end, as in "ended (signal 9)"; empty while it lives and where it cannot die."""
+
+    @property
     def pid(self) -> int:
         """Process that holds the weights: ours, or the child's."""
 

@@ -40,6 +40,11 @@ class ThreadRunner:
         return self._backend is not None
 
     @property
+    def end_reason(self) -> str:
+        """Nothing: threads do not die."""
+        return ""
+
+    @property
     def pid(self) -> int:
         """Our own process."""
         return os.getpid()

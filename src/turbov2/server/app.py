@@ -101,7 +101,7 @@ class App:
             if not watch.has_left:
                 error = _EXPIRED if watch.has_expired else _STOPPED
                 status = error.status
-                await self._send_last(scope, send, request, error)
+                n_bytes = await self._send_last(scope, send, request, error)
         finally:
             watch.stop()
             self._note(request, status, started_ns, n_bytes, handled)
@@ -115,12 +115,12 @@ class App:
             scope["method"], scope["path"], started_ns, wishes.traceparent, wishes.tracestate
         )
 
-    async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> None:
-        """Answers a request that was cut; one whose answer has begun just ends."""
+    async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> int:
+        """Returns the bytes of the answer to a request that was cut; one whose answer has begun just ends."""
+        response = render_error(error, family_of(scope["path"]))
         with contextlib.suppress(Exception):  # the connection may be in any state
-            await self._send(
-                scope, send, render_error(error, family_of(scope["path"])), request.context.request_id
-            )
+            return await self._send(scope, send, response, request.context.request_id)
+        return 0
 
     async def _handle(
         self, request: Request, wishes: Wishes, watch: Watch, span: RequestSpan | None
@@ -133,8 +133,9 @@ class App:
             key_id = self._keys.check(scope)
             traceparent = span.traceparent if span is not None else ""
             request.context = Context(wishes.request_id, key_id, lane_of(wishes.lane), traceparent)
-            watch.limit(timeout_s_of(wishes.timeout, self._request_timeout_s))
             request.route, request.path_rest = self._router.find(scope["method"], scope["path"])
+            default_s = 0.0 if request.route.is_unbounded else self._request_timeout_s
+            watch.limit(timeout_s_of(wishes.timeout, default_s))
             family = request.route.family
             return await request.route.handler(request)
         except TurboError as error:

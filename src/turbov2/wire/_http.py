@@ -119,6 +119,7 @@ class Route(msgspec.Struct, frozen=True):
     methods: tuple[str, ...]
     handler: Handler
     family: Family
+    is_unbounded: bool = False  # as a pull: the server's own time limit does not apply
 
 
 async def send_response(

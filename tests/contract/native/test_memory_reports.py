@@ -271,3 +271,9 @@ def test_explaining_an_unknown_model_on_the_command_line(crowded: RunningServer)
     result = CliRunner().invoke(app, ["explain", "a b/ü&c", "--url", crowded.base_url], prog_name="turbov2")
     assert result.exit_code == 1
     assert "answered 404: model 'a b/ü&c' not found" in result.stderr
+
+
+def test_explain_says_why_a_model_cannot_run_here_at_all(crowded: RunningServer) -> None:
+    plan = crowded.http.get("/api/explain", params={"model": "fake-unbuilt"}).json()
+    assert (plan["state"], plan["fits"], plan["ready_in_s"]) == ("absent", False, None)
+    assert "its backend 'nonesuch' is not built yet" in plan["failed_reason"]

@@ -142,4 +142,7 @@ def routes(engine: Engine, default_embed_model: str) -> list[Route]:
         ("/api/copy", ("POST",), ollama.authoring),
         ("/api/push", ("POST",), ollama.authoring),
     ]
-    return [Route(path, methods, handler, "ollama") for path, methods, handler in table]
+    return [
+        Route(path, methods, handler, "ollama", is_unbounded=path == "/api/pull")
+        for path, methods, handler in table
+    ]
