@@ -20,6 +20,7 @@ from turbov2.batching.pace import BatchLimits, Pace
 from turbov2.batching.recovery import Recovery
 from turbov2.batching.subscriptions import Subscriptions
 from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed, TurboError
+from turbov2.types import Lane
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -110,6 +111,12 @@ class Batcher:
             self._answers.discard(answer)
             self._leave(answer)
         return answer.result(self._now_s())
+
+    def served_at_once(self, lane: Lane, n_tokens: int, taken_s: float) -> None:
+        """Takes note of a job that was answered beside the queue; what waits in it makes way all the same."""
+        if lane == "interactive":
+            self._pace.expect_interactive(self._now_s())
+            self._pace.ran(lane, n_tokens, taken_s)
 
     async def close(self, cause: RunnerCrashed | None = None) -> None:
         """Afterwards all that was not answered failed with RunnerLost, for this cause; no task is left."""

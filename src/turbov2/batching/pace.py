@@ -8,11 +8,12 @@ from turbov2.types import Lane
 
 # One call of the tokenizer, about 4 ms of it: an arrival waits no longer for a neighbour's texts.
 MAX_CHUNK_CHARS = 16_384
-_SHORT_CHUNKS = 4  # calls made of it while interactive requests come: 1 ms each
+_SHORT_CHUNKS = 8  # calls made of it while interactive requests come: half a millisecond each
 _INTERACTIVE_FOR_S = 10.0  # after an interactive request others expect the next one for so long
 # A batch of another lane may take this many times an interactive one. Whoever arrives behind it then
 # waits 1.25 forwards and takes one: 2.25, below the promised 3 by what tokenising and noise add.
 _SHARE = 1.25
+_LEAST_S = 0.0005  # shorter forwards would cost more around them than they take
 _N_FULL = 500  # batches near a shrunk limit before a larger one is tried: a minute of a busy model
 _ALPHA = 0.2  # weight of the newest interactive forward in their average
 
@@ -67,10 +68,10 @@ class Pace:
         if lane == "interactive":
             if not self._interactive_s:
                 self._interactive_s = taken_s
-                self._short_cost = _SHARE * taken_s / self._seconds_per_cost
+                self._short_cost = self._short_s(taken_s) / self._seconds_per_cost
             self._interactive_s += _ALPHA * (taken_s - self._interactive_s)
         elif self._interactive_s and cost >= self._short_cost / 2:  # a smaller one says little
-            wanted = cost * _SHARE * self._interactive_s / max(taken_s, 1e-6)
+            wanted = cost * self._short_s(self._interactive_s) / max(taken_s, 1e-6)
             self._short_cost = (self._short_cost + min(wanted, self._max_cost)) / 2
 
     def shrink(self, cost: int) -> None:
@@ -81,6 +82,10 @@ class Pace:
     def restore(self) -> None:
         """Takes back what was shrunk, after one item alone ran out of memory: it was at fault."""
         self._max_cost = self._learnt_cost
+
+    @staticmethod
+    def _short_s(interactive_s: float) -> float:
+        return max(_SHARE * interactive_s, _LEAST_S)
 
     def _grow_back(self, cost: int) -> None:
         """Doubles a limit that was shrunk, once enough batches near it went well."""

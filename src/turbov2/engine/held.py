@@ -66,7 +66,11 @@ class HeldModel:
             done = self._inline.embed_now(job.inputs)
         except (InferenceFailed, OutOfMemory):
             return None
-        return answer_at_once(job, *done, time.perf_counter_ns() - started_ns) if done is not None else None
+        if done is None:
+            return None
+        taken_ns = time.perf_counter_ns() - started_ns
+        self._batcher.served_at_once(job.lane, len(done[0].ids), taken_ns / 1e9)
+        return answer_at_once(job, *done, taken_ns)
 
     async def embed(self, job: Job) -> JobResult:
         """Returns the job's vectors, computed when its turn comes.

@@ -23,7 +23,7 @@ _BACKLOG = 2048
 _FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
 # How long a model's thread may keep the interpreter's lock from the loop. Python's own 5 ms would be part of
 # every request's latency beside an ingest; at this value throughput is the same.
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0001
 _IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
 
 
