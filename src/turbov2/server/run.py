@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 
 import uvicorn
@@ -21,9 +20,6 @@ from turbov2.settings import Settings
 
 _BACKLOG = 2048
 _FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
-# How long a model's thread may keep the interpreter's lock from the loop. Python's own 5 ms would be part of
-# every request's latency beside an ingest; at this value throughput is the same.
-_SWITCH_S = 0.0001
 _IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
 
 
@@ -51,7 +47,6 @@ def raise_descriptor_limit() -> None:
 def serve(settings: Settings, catalog: Catalog, bound: socket.socket) -> int:
     """Returns the exit code once the server has drained: 0 after a signal, 3 if it could not start."""
     raise_descriptor_limit()
-    sys.setswitchinterval(_SWITCH_S)
     meters, tracer = Meters(), tracer_from_environment()
     engine = LocalEngine(catalog, settings, meters, tracer)
     server = _Server(engine, build_app(engine, settings, meters, tracer), settings.drain_s)
