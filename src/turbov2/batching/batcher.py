@@ -73,7 +73,9 @@ class Batcher:
         self._has_texts, self._has_tokens = asyncio.Event(), asyncio.Event()
         loops = (self._tokenize_all, self._run_all)
         self._tasks = [
-            asyncio.create_task(loop(), name="turbov2-batcher") for loop in loops for _ in range(n_slots)
+            asyncio.create_task(loop(slot), name="turbov2-batcher")
+            for loop in loops
+            for slot in range(n_slots)
         ]
         for task in self._tasks:
             task.add_done_callback(self._on_end)
@@ -197,11 +199,11 @@ class Batcher:
 
     # --- first stage: texts to tokens
 
-    async def _tokenize_all(self) -> None:
+    async def _tokenize_all(self, slot: int) -> None:
         while True:
             self._subscriptions.drop_unwanted()
             max_cost = self._pace.longest_cost
-            lane = self._queue.next_to_tokenize(max_cost)
+            lane = None if self._rests(slot) else self._queue.next_to_tokenize(max_cost)
             if lane is None:
                 self._has_texts.clear()
                 await self._has_texts.wait()
@@ -237,9 +239,9 @@ class Batcher:
 
     # --- second stage: tokens to vectors
 
-    async def _run_all(self) -> None:
+    async def _run_all(self, slot: int) -> None:
         while True:
-            batch = self._next_batch()
+            batch = None if self._rests(slot) else self._next_batch()
             if batch is None:
                 self._has_tokens.clear()
                 await self._has_tokens.wait()
@@ -247,6 +249,10 @@ class Batcher:
             self._has_texts.set()  # there is room for more tokens
             with self._guard(batch.items):
                 await self._run(batch)
+
+    def _rests(self, slot: int) -> bool:
+        """Returns whether the slot leaves its work to the first: several slow down whoever is interactive."""
+        return slot > 0 and self._pace.is_interactive_near(self._now_s())
 
     def _next_batch(self) -> Batch | None:
         self._subscriptions.drop_unwanted()

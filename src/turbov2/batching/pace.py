@@ -51,14 +51,18 @@ class Pace:
         """Afterwards other lanes' batches are short for a while."""
         self._interactive_until_s = now_s + _INTERACTIVE_FOR_S
 
+    def is_interactive_near(self, now_s: float) -> bool:
+        """Returns whether interactive requests came lately."""
+        return now_s < self._interactive_until_s
+
     def max_chars(self, lane: Lane, now_s: float) -> int:
         """Returns how much text of the lane may be tokenised in one call."""
-        is_near = lane != "interactive" and now_s < self._interactive_until_s
+        is_near = lane != "interactive" and self.is_interactive_near(now_s)
         return MAX_CHUNK_CHARS // _SHORT_CHUNKS if is_near else MAX_CHUNK_CHARS
 
     def max_cost(self, lane: Lane, now_s: float) -> int:
         """Returns what the lane's next batch may cost."""
-        if lane == "interactive" or now_s >= self._interactive_until_s or not self._interactive_s:
+        if lane == "interactive" or not self.is_interactive_near(now_s) or not self._interactive_s:
             return self._max_cost
         return max(int(min(self._short_cost, self._max_cost)), 1)
 
