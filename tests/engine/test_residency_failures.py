@@ -54,6 +54,22 @@ def test_a_failed_load_rests_ever_longer(kind: type[TurboError]) -> None:
 
 
 @on_clock
+async def test_a_pinned_model_that_fails_is_told_until_it_is_loaded() -> None:
+    world = World()
+    world.residency.pin("a")
+    world.failures["a"] = [LoadFailed("it is broken") for _ in range(2)]
+    await use(world)
+    told = []
+    while state(world) is not State.READY:
+        told.append((state(world), world.residency.is_well()))
+        await asyncio.sleep(0.1)
+    assert {state for state, _ in told} == {State.FAILED, State.LOADING}, "it was tried again by itself"
+    assert not any(is_well for _, is_well in told)
+    assert world.residency.is_well()
+    await world.end()
+
+
+@on_clock
 async def test_a_failed_model_is_shown_and_answers_at_once() -> None:
     world = World()
     world.failures["a"] = [LoadFailed("weights are there and do not load") for _ in range(4)]

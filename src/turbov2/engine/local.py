@@ -83,10 +83,8 @@ class LocalEngine:
         await self._residency.close()
 
     def is_ready(self) -> bool:
-        """Returns whether traffic is welcome: started, not draining, and no preloaded model has failed."""
-        return self._is_started and not any(
-            resident.is_pinned and resident.state is State.FAILED for resident in self._residency.residents()
-        )
+        """Returns whether traffic is welcome: started, not draining, and no pinned model has failed."""
+        return self._is_started and self._residency.is_well()
 
     def begin_drain(self) -> None:
         """Afterwards `is_ready` is False; requests are still answered."""

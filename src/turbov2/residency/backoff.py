@@ -32,6 +32,10 @@ class Backoff:
         self._crashes[key] = (n_before + 1, now_s)
         return _pause_s(n_before)
 
+    def is_failing(self, key: str) -> bool:
+        """Returns whether its last load failed, also while the next one runs."""
+        return key in self._failed_loads
+
     def loaded(self, key: str) -> None:
         """Afterwards failed loads are forgotten; crashes are not, for they happen to loaded models."""
         self._failed_loads.pop(key, None)

@@ -72,6 +72,14 @@ class Residency(Generic[H]):
         """Returns what a request for the model would find and set off now. Loads nothing."""
         return self._planner.plan(key, spec, estimate)
 
+    def is_well(self) -> bool:
+        """Returns False while a pinned model has failed, and while it is tried again."""
+        return not any(
+            resident.is_pinned
+            and (resident.state is State.FAILED or self._life.backoff.is_failing(resident.key))
+            for resident in self._table
+        )
+
     # --- use
 
     def lease(self, key: str, spec: ModelSpec, keep_alive_s: float | None) -> Lease[H]:
