@@ -88,9 +88,9 @@ class Batcher:
     @property
     def n_queued_items(self) -> int:
         """Inputs that wait for a forward, those twice that two jobs wait for."""
-        return sum(len(answer.waiting) for answer in self._answers) + sum(
-            len(lane.ready) for lane in self._queue.lanes
-        )
+        n_waiting = sum(len(answer.waiting) for answer in self._answers)
+        n_ready = sum(len(lane.ready) for lane in self._queue.lanes)
+        return n_waiting + sum(map(len, self._tokenizing)) + n_ready
 
     @property
     def n_ready_tokens(self) -> int:
