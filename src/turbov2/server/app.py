@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -179,9 +178,6 @@ class App:
         except TurboError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
-        # What there is now stays: looking through it for garbage would hold the loop for 30 ms at a time.
-        gc.collect()
-        gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._engine.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from turbov2.settings import Settings
 
 _BACKLOG = 2048
 _FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
+_GC_THRESHOLDS = (10_000, 20, 50)  # Python's own: 700, 10, 10
 _IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
 
 
@@ -44,6 +46,17 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def spare_the_collector() -> None:
+    """Afterwards Python looks for garbage rarely, and not at all among what there is now, which stays.
+
+    A full look took 30 ms after the start and more beside a long queue, and the event loop waits for it.
+    Requests leave next to no cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
 def serve(settings: Settings, catalog: Catalog, bound: socket.socket) -> int:
     """Returns the exit code once the server has drained: 0 after a signal, 3 if it could not start."""
     raise_descriptor_limit()
@@ -66,6 +79,11 @@ class _Server(uvicorn.Server):
         super().__init__(_config(app))
         self._engine = engine
         self._drain_s = drain_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Afterwards requests are answered."""
+        await super().startup(sockets)
+        spare_the_collector()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
