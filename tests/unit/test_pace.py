@@ -25,7 +25,7 @@ def test_limits_hold_until_interactive_requests_come_and_after_they_stopped() ->
     pace.ran("interactive", 16, 0.016)
     assert pace.max_cost("bulk", 1) == pace.max_cost("default", 1) == 20
     assert pace.max_cost("interactive", 1) == 1000
-    assert pace.max_cost("bulk", 10) == 1000
+    assert pace.max_cost("bulk", 2) == 1000
 
 
 @pytest.mark.parametrize(("fixed_s", "seconds_per_cost"), [(0, 0.001), (0.005, 0.00001), (0.02, 0.0005)])

@@ -9,7 +9,7 @@ from turbov2.types import Lane
 # One call of the tokenizer, about 4 ms of it: an arrival waits no longer for a neighbour's texts.
 MAX_CHUNK_CHARS = 16_384
 _SHORT_CHUNKS = 8  # calls made of it while interactive requests come: half a millisecond each
-_INTERACTIVE_FOR_S = 10.0  # after an interactive request others expect the next one for so long
+_INTERACTIVE_FOR_S = 2.0  # after an interactive request others expect the next one for so long
 # A batch of another lane may take this many times an interactive one. Whoever arrives behind it then
 # waits 1.25 forwards and takes one: 2.25, below the promised 3 by what tokenising and noise add.
 _SHARE = 1.25

@@ -21,7 +21,7 @@ from turbov2.settings import Settings
 
 _BACKLOG = 2048
 _FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
-_GC_THRESHOLDS = (10_000, 20, 50)  # Python's own: 700, 10, 10
+_GC_THRESHOLDS = (2_000, 5, 100)  # Python's own: 700, 10, 10
 _IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
 
 
