@@ -45,8 +45,8 @@ class Watch:
                 timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-            # Else its traceback and this object would keep each other, and with them the whole request, for the
-            # cycle collector: hundreds of thousands of objects beside a long queue, and stalls of 0.3 s.
+            # Else its traceback and this object would keep each other, and with them the whole request, for
+            # the cycle collector: beside a long queue it then held the loop for 0.3 s.
             self._watcher = None
 
     def _begin(self) -> None:
