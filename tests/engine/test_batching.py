@@ -110,14 +110,6 @@ async def test_tokenising_goes_in_small_steps_and_not_far_ahead() -> None:
     assert await desk.outcomes(call) == [list(range(20_000))]
 
 
-@on_clock
-async def test_two_slots_run_two_batches_at_a_time() -> None:
-    desk = Desk(FakeRunner(fixed_s=1), max_cost=4, n_slots=2)
-    call = desk.ask([text(i) for i in range(40)])
-    assert await desk.outcomes(call) == [list(range(40))]
-    assert desk.runner.max_running == 2
-
-
 # --- equal inputs
 
 

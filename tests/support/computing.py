@@ -117,7 +117,6 @@ class Desk:
         max_cost: int = 16_384,
         *,
         is_padded: bool = True,
-        n_slots: int = 1,
         cache: VectorCache | None = None,
     ) -> None:
         self.runner = runner or FakeRunner()
@@ -127,7 +126,6 @@ class Desk:
             dimensions=DIMENSIONS,
             is_padded=is_padded,
             limits=BatchLimits(max_cost, self.runner.seconds_per_cost or 1e-6),
-            n_slots=n_slots,
             cache=cache,
             relieve=self._relieve,
             on_batch=self.records.append,

@@ -41,11 +41,10 @@ def flaw(number: int) -> str:
 class StormyRunner(FakeRunner):
     """Fails by number, and as the storm says; checks each batch it is given."""
 
-    def __init__(self, random_: random.Random, max_cost: int, n_slots: int, *, is_padded: bool) -> None:
+    def __init__(self, random_: random.Random, max_cost: int, *, is_padded: bool) -> None:
         super().__init__(random_.choice([0.0, 0.001]), random_.choice([0.0, 0.01]), MAX_TOKENS)
         self.tokenize_s = random_.choice([0.0, 0.002])
         self.max_cost = max_cost
-        self.n_slots = n_slots
         self.is_padded = is_padded
         self.max_rows = _PLENTY  # more of them run out of memory
         self.is_doomed = False  # the next call kills it
@@ -68,7 +67,7 @@ class StormyRunner(FakeRunner):
 
     def _check(self, tokens: TokenBatch, *, is_precise: bool) -> None:
         lengths = tokens.lengths
-        assert self.n_running < self.n_slots, "more forwards than slots"
+        assert not self.n_running, "two forwards at a time"
         cost = lengths.max() * len(lengths) if self.is_padded else lengths.sum()
         assert 1 <= len(lengths) <= MAX_BATCH_ITEMS
         assert cost <= self.max_cost or len(lengths) == 1, "a batch passes its budget"
@@ -202,11 +201,11 @@ class Storm:
         self.promises = [promise for promise in self.promises if not promise.task.done()]
 
     def _open(self) -> tuple[Desk, StormyRunner]:
-        max_cost, n_slots = self.random.choice([1, 20, 200, 16_384]), self.random.choice([1, 1, 2])
+        max_cost = self.random.choice([1, 20, 200, 16_384])
         is_padded = self.random.random() < 0.7
-        runner = StormyRunner(self.random, max_cost, n_slots, is_padded=is_padded)
+        runner = StormyRunner(self.random, max_cost, is_padded=is_padded)
         cache = VectorCache(50_000) if self.random.random() < 0.3 else None
-        return Desk(runner, max_cost, is_padded=is_padded, n_slots=n_slots, cache=cache), runner
+        return Desk(runner, max_cost, is_padded=is_padded, cache=cache), runner
 
 
 def batching_storm(seed: int, n_events: int) -> int:

@@ -12,6 +12,7 @@ from turbov2.batching.forward import Computes
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
 from turbov2.batching.pace import BatchLimits
 from turbov2.batching.probe import learn_limits
+from turbov2.batching.slices import Slices
 
 __all__ = [
     "BatchLimits",
@@ -22,6 +23,7 @@ __all__ = [
     "Job",
     "JobResult",
     "RunnerLost",
+    "Slices",
     "Ticket",
     "VectorCache",
     "answer_at_once",

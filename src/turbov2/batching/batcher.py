@@ -20,7 +20,6 @@ from turbov2.batching.pace import BatchLimits, Pace
 from turbov2.batching.recovery import Recovery
 from turbov2.batching.subscriptions import Subscriptions
 from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed, TurboError
-from turbov2.types import Lane
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -31,9 +30,9 @@ _ENTRY_ITEMS = 128  # inputs that enter in one step of the loop: about half a mi
 
 
 class Batcher:
-    """Two kinds of tasks, `n_slots` of each: one tokenises ahead, the other runs batches.
+    """Two tasks: one tokenises ahead, the other runs batches.
 
-    A batch is formed when a slot is free, from what is tokenised by then: forming takes some 0.1 ms, and
+    A batch is formed when the runner is free, from what is tokenised by then: forming takes some 0.1 ms, and
     whoever comes until that moment still has a place. Any batch that fails comes back in parts, as
     batches of its lane, until the guilty items stand alone.
 
@@ -50,7 +49,6 @@ class Batcher:
         limits: BatchLimits,
         relieve: Callable[[], Awaitable[None]],
         on_batch: Callable[[BatchRecord], None],
-        n_slots: int = 1,
         patience_s: float = 0.0,
         cache: VectorCache | None = None,
         now_s: Callable[[], float] = time.perf_counter,
@@ -71,11 +69,9 @@ class Batcher:
         self._forwards: list[Forward] = []
         self._lost: TurboError | None = None  # why nothing runs any more
         self._has_texts, self._has_tokens = asyncio.Event(), asyncio.Event()
-        loops = (self._tokenize_all, self._run_all)
         self._tasks = [
-            asyncio.create_task(loop(slot), name="turbov2-batcher")
-            for loop in loops
-            for slot in range(n_slots)
+            asyncio.create_task(loop(), name="turbov2-batcher")
+            for loop in (self._tokenize_all, self._run_all)
         ]
         for task in self._tasks:
             task.add_done_callback(self._on_end)
@@ -113,12 +109,6 @@ class Batcher:
             self._answers.discard(answer)
             self._leave(answer)
         return answer.result(self._now_s())
-
-    def served_at_once(self, lane: Lane, n_tokens: int, taken_s: float) -> None:
-        """Takes note of a job that was answered beside the queue; what waits in it makes way all the same."""
-        if lane == "interactive":
-            self._pace.expect_interactive(self._now_s())
-            self._pace.ran(lane, n_tokens, taken_s)
 
     async def close(self, cause: RunnerCrashed | None = None) -> None:
         """Afterwards all that was not answered failed with RunnerLost, for this cause; no task is left."""
@@ -199,11 +189,11 @@ class Batcher:
 
     # --- first stage: texts to tokens
 
-    async def _tokenize_all(self, slot: int) -> None:
+    async def _tokenize_all(self) -> None:
         while True:
             self._subscriptions.drop_unwanted()
             max_cost = self._pace.longest_cost
-            lane = None if self._rests(slot) else self._queue.next_to_tokenize(max_cost)
+            lane = self._queue.next_to_tokenize(max_cost)
             if lane is None:
                 self._has_texts.clear()
                 await self._has_texts.wait()
@@ -239,9 +229,9 @@ class Batcher:
 
     # --- second stage: tokens to vectors
 
-    async def _run_all(self, slot: int) -> None:
+    async def _run_all(self) -> None:
         while True:
-            batch = None if self._rests(slot) else self._next_batch()
+            batch = self._next_batch()
             if batch is None:
                 self._has_tokens.clear()
                 await self._has_tokens.wait()
@@ -249,10 +239,6 @@ class Batcher:
             self._has_texts.set()  # there is room for more tokens
             with self._guard(batch.items):
                 await self._run(batch)
-
-    def _rests(self, slot: int) -> bool:
-        """Returns whether the slot leaves its work to the first: several slow down whoever is interactive."""
-        return slot > 0 and self._pace.is_interactive_near(self._now_s())
 
     def _next_batch(self) -> Batch | None:
         self._subscriptions.drop_unwanted()

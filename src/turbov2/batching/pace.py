@@ -25,6 +25,21 @@ class BatchLimits(msgspec.Struct, frozen=True):
     seconds_per_cost: float  # of such a forward
 
 
+class Expectation:
+    """Whether interactive requests come: each lets others expect the next one for a while."""
+
+    def __init__(self) -> None:
+        self._until_s = float("-inf")
+
+    def expect(self, now_s: float) -> None:
+        """Takes note of an interactive request."""
+        self._until_s = now_s + _INTERACTIVE_FOR_S
+
+    def is_near(self, now_s: float) -> bool:
+        """Returns whether one came lately."""
+        return now_s < self._until_s
+
+
 class Pace:
     """Learnt limits, corrected by what real forwards take.
 
@@ -38,7 +53,7 @@ class Pace:
         self._learnt_cost = limits.max_cost
         self._n_full = 0  # batches near a limit that was shrunk, since then
         self._seconds_per_cost = limits.seconds_per_cost
-        self._interactive_until_s = float("-inf")
+        self._interactive = Expectation()
         self._interactive_s = 0.0  # what an interactive forward takes; 0: none ran yet
         self._short_cost = 0.0  # of a batch that takes _SHARE of that
 
@@ -49,20 +64,16 @@ class Pace:
 
     def expect_interactive(self, now_s: float) -> None:
         """Afterwards other lanes' batches are short for a while."""
-        self._interactive_until_s = now_s + _INTERACTIVE_FOR_S
-
-    def is_interactive_near(self, now_s: float) -> bool:
-        """Returns whether interactive requests came lately."""
-        return now_s < self._interactive_until_s
+        self._interactive.expect(now_s)
 
     def max_chars(self, lane: Lane, now_s: float) -> int:
         """Returns how much text of the lane may be tokenised in one call."""
-        is_near = lane != "interactive" and self.is_interactive_near(now_s)
+        is_near = lane != "interactive" and self._interactive.is_near(now_s)
         return MAX_CHUNK_CHARS // _SHORT_CHUNKS if is_near else MAX_CHUNK_CHARS
 
     def max_cost(self, lane: Lane, now_s: float) -> int:
         """Returns what the lane's next batch may cost."""
-        if lane == "interactive" or not self.is_interactive_near(now_s) or not self._interactive_s:
+        if lane == "interactive" or not self._interactive.is_near(now_s) or not self._interactive_s:
             return self._max_cost
         return max(int(min(self._short_cost, self._max_cost)), 1)
 

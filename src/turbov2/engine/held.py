@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
-from turbov2.batching import Batcher, Job, JobResult, answer_at_once
+from turbov2.batching import Batcher, Job, JobResult, Slices
 from turbov2.catalog import ModelSpec
-from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed
+from turbov2.errors import RunnerCrashed
 from turbov2.residency import Memory
-from turbov2.runners.inline import InlineRunner
 from turbov2.runners.protocol import Runner
 from turbov2.types import Loaded
 
@@ -17,6 +15,7 @@ from turbov2.types import Loaded
 class HeldModel:
     """What residency holds and a lease gives.
 
+    slices: the queue of a model in the event loop; its batcher gets only what failed there.
     grown_bytes: by pool, what our own process grew by while a model inside it was loaded; for a model in
     a process of its own there is no need to know, because that process is measured.
     """
@@ -27,14 +26,15 @@ class HeldModel:
         runner: Runner,
         loaded: Loaded,
         batcher: Batcher,
+        slices: Slices | None,
         memory: Memory,
         grown_bytes: dict[str, int],
     ) -> None:
         self.spec = spec
         self.loaded = loaded
         self._runner = runner
-        self._inline = runner if isinstance(runner, InlineRunner) else None
         self._batcher = batcher
+        self._slices = slices
         self._memory = memory
         self._grown_bytes = grown_bytes
 
@@ -49,35 +49,30 @@ class HeldModel:
         return self._runner.pid
 
     @property
-    def batcher(self) -> Batcher:
-        """Its queue, to look at."""
-        return self._batcher
+    def n_queued_items(self) -> int:
+        """Inputs that wait for a forward."""
+        return self._batcher.n_queued_items + (self._slices.n_queued_items if self._slices else 0)
+
+    @property
+    def n_queued_tokens(self) -> int:
+        """Their tokens, as far as they are counted."""
+        return self._batcher.n_ready_tokens
 
     def embed_at_once(self, job: Job) -> JobResult | None:
         """Returns the vectors of a small job for a model in the event loop, None for any other.
 
-        None too when it fails: the queue finds out whose input it was, and answers the others.
         Raises: what an item that is too long raises, unless partial results are wanted.
         """
-        if self._inline is None:
-            return None
-        started_ns = time.perf_counter_ns()
-        try:
-            done = self._inline.embed_now(job.inputs)
-        except (InferenceFailed, OutOfMemory):
-            return None
-        if done is None:
-            return None
-        taken_ns = time.perf_counter_ns() - started_ns
-        self._batcher.served_at_once(job.lane, len(done[0].ids), taken_ns / 1e9)
-        return answer_at_once(job, *done, taken_ns)
+        return self._slices.embed_at_once(job) if self._slices is not None else None
 
     async def embed(self, job: Job) -> JobResult:
         """Returns the job's vectors, computed when its turn comes.
 
         Raises: what a failed item raised, unless partial results are wanted; RunnerLost.
         """
-        return await self._batcher.embed(job)
+        result = await self._slices.embed(job) if self._slices is not None else None
+        # What failed runs again item by item, to find out whose fault it was and to answer the others.
+        return result if result is not None else await self._batcher.embed(job)
 
     def _cause_of_end(self) -> RunnerCrashed | None:
         """Returns what those are told whose request a dead runner takes along; None for one that lives."""
@@ -94,5 +89,7 @@ class HeldModel:
 
     async def close(self, grace_s: float) -> None:
         """Afterwards the queue is empty and the weights are gone."""
+        if self._slices is not None:
+            self._slices.close()
         await self._batcher.close(self._cause_of_end())
         await self._runner.stop(grace_s)

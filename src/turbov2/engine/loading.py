@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from turbov2.batching import Batcher, BatchLimits, VectorCache, learn_limits
+from turbov2.batching import Batcher, BatchLimits, BatchRecord, Slices, VectorCache, learn_limits
 from turbov2.catalog import ModelSpec
 from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import Shelf, weights_key
@@ -65,7 +66,8 @@ class Loader:
             await runner.stop(0)
             raise
         batcher = self._make_batcher(spec, runner, loaded, limits, load_s=time.perf_counter() - began_s)
-        return HeldModel(spec, runner, loaded, batcher, self._memory, grown_bytes)
+        slices = self._make_slices(spec, runner)
+        return HeldModel(spec, runner, loaded, batcher, slices, self._memory, grown_bytes)
 
     async def _start(
         self, runner: Runner, spec: ModelSpec, load_spec: LoadSpec
@@ -108,11 +110,18 @@ class Loader:
             is_padded=loaded.is_padded,
             limits=limits,
             patience_s=load_s,
-            n_slots=_INLINE_THREADS if spec.runner == "inline" else 1,
             cache=VectorCache(self._cache_bytes) if self._cache_bytes else None,
             relieve=relieve,
-            on_batch=lambda record: self._meters.batches.ran(spec.name, record),
+            on_batch=self._on_batch(spec),
         )
+
+    def _make_slices(self, spec: ModelSpec, runner: Runner) -> Slices | None:
+        if not isinstance(runner, InlineRunner):
+            return None
+        return Slices(runner, n_slots=_INLINE_THREADS, on_batch=self._on_batch(spec))
+
+    def _on_batch(self, spec: ModelSpec) -> Callable[[BatchRecord], None]:
+        return lambda record: self._meters.batches.ran(spec.name, record)
 
 
 def _child_environment() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turbov2.backends.protocol import Backend
 from turbov2.runners.calls import run_embed, run_tokenize
 from turbov2.runners.thread import ThreadRunner
 from turbov2.types import Inputs, TokenBatch
@@ -26,6 +27,16 @@ class InlineRunner(ThreadRunner):
         """
         if sum(map(len, inputs)) > INLINE_CHARS:
             return None
-        backend = self._require_backend()
-        tokens = run_tokenize(self._model, backend, inputs)
-        return tokens, run_embed(self._model, backend, tokens, False)
+        return _run_whole(self._model, self._require_backend(), inputs)
+
+    async def embed_whole(self, inputs: Inputs) -> tuple[TokenBatch, FloatMatrix]:
+        """Returns both steps' results, computed one after the other in a thread: one hop, not two.
+
+        Raises: as `tokenize` and `embed`.
+        """
+        return await self._call(self._compute, _run_whole, inputs)
+
+
+def _run_whole(model: str, backend: Backend, inputs: Inputs) -> tuple[TokenBatch, FloatMatrix]:
+    tokens = run_tokenize(model, backend, inputs)
+    return tokens, run_embed(model, backend, tokens, False)
