@@ -79,7 +79,7 @@ class Turns:
         return share
 
     def pay(self, share: Share, cost: int, taken_s: float) -> None:
-        """Afterwards the turn is over and the next begins soon: after the same job's next part has entered."""
+        """Afterwards the turn is over; the next begins once the same job's next part could enter."""
         share.tag += cost
         share.lane.tag += taken_s / share.lane.weight
         self._n_taken -= 1
