@@ -149,7 +149,8 @@ async def test_bulk_batches_grow_again_when_nobody_is_near() -> None:
     desk = Desk(FakeRunner(seconds_per_cost=0.001), max_cost=4000)
     bulk = desk.ask(texts(0, 50_000), "bulk")
     await asyncio.sleep(5)
-    await desk.ask([text(90_000, 16)], "interactive").result()
+    calls = [desk.ask([text(90_000 + i, 16)], "interactive") for i in range(2)]
+    await asyncio.gather(*(call.result() for call in calls))
     n_before = len(desk.records)
     await asyncio.sleep(1.5)
     near = [record.cost for record in desk.records[n_before + 1 :]]

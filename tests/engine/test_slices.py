@@ -113,12 +113,13 @@ async def test_as_many_calls_as_slots_and_one_short_one_while_interactive_reques
     calls = [desk.ask(texts(letter, 20_000)) for letter in "abcd"]
     await settle()
     assert desk.runner.n_running == 2
-    desk.slices.embed_at_once(Job(["hello"], lane="interactive"))
+    for _ in range(2):  # a single one says nothing of the next
+        desk.slices.embed_at_once(Job(["hello"], lane="interactive"))
     await asyncio.sleep(65_500 * SECONDS_PER_CHAR + 0.001)  # those that ran have ended
     n_before, desk.runner.max_running = len(desk.runner.calls), 0
     await asyncio.sleep(1)
     assert desk.runner.max_running == 1
-    assert {len(call) for call in desk.runner.calls[n_before:]} == {40}
+    assert {len(call) for call in desk.runner.calls[n_before:]} == {20}
     await asyncio.sleep(1)
     assert desk.runner.max_running == 2
     assert {len(call) for call in desk.runner.calls[-2:]} == {655}

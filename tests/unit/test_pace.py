@@ -20,6 +20,11 @@ def affine(cost: int, fixed_s: float, seconds_per_cost: float) -> float:
 def test_limits_hold_until_interactive_requests_come_and_after_they_stopped() -> None:
     pace = Pace(BatchLimits(1000, 0.001))
     assert pace.max_cost("bulk", 0) == 1000
+    pace.expect_interactive(-1)
+    pace.ran("interactive", 16, 0.016)
+    assert pace.max_cost("bulk", 0) == 1000, "a single one says nothing of the next"
+    pace = Pace(BatchLimits(1000, 0.001))
+    pace.expect_interactive(-1)
     pace.expect_interactive(0)
     assert pace.max_cost("bulk", 1) == 1000, "nobody knows yet what an interactive forward takes"
     pace.ran("interactive", 16, 0.016)
@@ -31,6 +36,7 @@ def test_limits_hold_until_interactive_requests_come_and_after_they_stopped() ->
 @pytest.mark.parametrize(("fixed_s", "seconds_per_cost"), [(0, 0.001), (0.005, 0.00001), (0.02, 0.0005)])
 def test_short_batches_settle_at_the_time_wanted(fixed_s: float, seconds_per_cost: float) -> None:
     pace = Pace(BatchLimits(4000, seconds_per_cost))
+    pace.expect_interactive(-1)
     pace.expect_interactive(0)
     pace.ran("interactive", 16, affine(16, fixed_s, seconds_per_cost))
     for _ in range(60):
@@ -42,6 +48,7 @@ def test_short_batches_settle_at_the_time_wanted(fixed_s: float, seconds_per_cos
 
 def test_a_batch_that_was_not_full_teaches_nothing() -> None:
     pace = Pace(BatchLimits(1000, 0.001))
+    pace.expect_interactive(-1)
     pace.expect_interactive(0)
     pace.ran("interactive", 16, 0.016)
     pace.ran("bulk", 1, 0.01)
@@ -50,6 +57,7 @@ def test_a_batch_that_was_not_full_teaches_nothing() -> None:
 
 def test_there_is_always_room_for_one() -> None:
     pace = Pace(BatchLimits(1000, 0.001))
+    pace.expect_interactive(-1)
     pace.expect_interactive(0)
     pace.ran("interactive", 1, 1e-9)
     assert pace.max_cost("bulk", 1) == 1

@@ -9,7 +9,7 @@ from turbov2.types import Lane
 # One call of the tokenizer, about 4 ms of it: an arrival waits no longer for a neighbour's texts.
 MAX_CHUNK_CHARS = 16_384
 _SHORT_CHUNKS = 8  # calls made of it while interactive requests come: half a millisecond each
-_INTERACTIVE_FOR_S = 2.0  # after an interactive request others expect the next one for so long
+_INTERACTIVE_FOR_S = 2.0  # one that comes so soon after another lets a third be expected for as long
 # A batch of another lane may take this many times an interactive one. Whoever arrives behind it then
 # waits 1.25 forwards and takes one: 2.25, below the promised 3 by what tokenising and noise add.
 _SHARE = 1.25
@@ -26,14 +26,16 @@ class BatchLimits(msgspec.Struct, frozen=True):
 
 
 class Expectation:
-    """Whether interactive requests come: each lets others expect the next one for a while."""
+    """Whether interactive requests come. A single one tells nothing of the next; two in short order do."""
 
     def __init__(self) -> None:
-        self._until_s = float("-inf")
+        self._last_s = self._until_s = float("-inf")
 
-    def expect(self, now_s: float) -> None:
+    def note(self, now_s: float) -> None:
         """Takes note of an interactive request."""
-        self._until_s = now_s + _INTERACTIVE_FOR_S
+        if now_s - self._last_s < _INTERACTIVE_FOR_S:
+            self._until_s = now_s + _INTERACTIVE_FOR_S
+        self._last_s = now_s
 
     def is_near(self, now_s: float) -> bool:
         """Returns whether one came lately."""
@@ -63,8 +65,8 @@ class Pace:
         return self._max_cost
 
     def expect_interactive(self, now_s: float) -> None:
-        """Afterwards other lanes' batches are short for a while."""
-        self._interactive.expect(now_s)
+        """Takes note of an interactive request: if they come, other lanes' batches are short for a while."""
+        self._interactive.note(now_s)
 
     def max_chars(self, lane: Lane, now_s: float) -> int:
         """Returns how much text of the lane may be tokenised in one call."""
