@@ -82,7 +82,7 @@ def tokenizer(load_spec: LoadSpec) -> Tokenizer:
 def raw_vectors(load_spec: LoadSpec) -> Embed:
     """Texts → `[n, 256]` float32, not normalised, without any server."""
     model = StaticBackend(load_spec)
-    return lambda texts: model.embed(model.tokenize(texts))
+    return lambda texts: model.embed(model.tokenize(texts)).dense
 
 
 @pytest.fixture(scope="session")

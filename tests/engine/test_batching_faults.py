@@ -12,7 +12,7 @@ from tests.support.clock import on_clock, settle
 from tests.support.computing import Desk, FakeRunner, fails_on, numbers_of, text
 from turbov2.batching import BatchRecord, VectorCache
 from turbov2.errors import InferenceFailed, NotFinite, OutOfMemory, TurboError
-from turbov2.types import Inputs, TokenBatch
+from turbov2.types import Inputs, Outputs, TokenBatch
 
 
 def out_of_memory_above(n_rows: int) -> Callable[[list[int]], BaseException | None]:
@@ -116,8 +116,8 @@ async def test_halves_of_a_failed_batch_let_others_pass() -> None:
 @on_clock
 async def test_results_of_the_wrong_shape_reach_nobody() -> None:
     class Wrong(FakeRunner):
-        async def embed(self, tokens, *, is_precise=False):
-            return (await super().embed(tokens))[:-1]
+        async def embed(self, tokens, task, *, is_precise=False):
+            return Outputs((await super().embed(tokens)).dense[:-1])
 
     desk = Desk(Wrong())
     assert await desk.outcomes(desk.ask(1), desk.ask(2)) == ["InferenceFailed"] * 2
@@ -174,8 +174,8 @@ async def test_rows_that_are_not_finite_run_again_alone_and_precisely() -> None:
 @on_clock
 async def test_large_finite_values_are_served() -> None:
     class Large(FakeRunner):
-        async def embed(self, tokens, *, is_precise=False):
-            return (await super().embed(tokens)) * 0 + 3e38
+        async def embed(self, tokens, task, *, is_precise=False):
+            return Outputs((await super().embed(tokens)).dense * 0 + 3e38)
 
     desk = Desk(Large())
     result = await desk.ask([text(1), text(2)]).result()

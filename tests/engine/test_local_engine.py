@@ -81,7 +81,7 @@ async def embed(engine: LocalEngine, *inputs: Any, name: str = "fake", **fields:
 
 def raw(*inputs: Any, **options: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     backend = FakeBackend(LoadSpec("fake", "fake", {}, "", options=options))
-    return backend.embed(backend.tokenize(list(inputs)))
+    return backend.embed(backend.tokenize(list(inputs))).dense
 
 
 def unit(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float64]]:

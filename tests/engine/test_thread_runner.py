@@ -18,7 +18,7 @@ from turbov2.backends.tokens import to_batch
 from turbov2.errors import InferenceFailed, InvalidRequest, NotCapable, RunnerCrashed
 from turbov2.runners.inline import INLINE_CHARS, InlineRunner
 from turbov2.runners.thread import ThreadRunner
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+from turbov2.types import EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 pytestmark = pytest.mark.timeout(60)
 KINDS = pytest.mark.parametrize("kind", [ThreadRunner, InlineRunner])
@@ -43,10 +43,10 @@ class Gated:
     def tokenize(self, inputs: Inputs) -> TokenBatch:
         return to_batch([b"\0\0\0\0"] * len(inputs), None)
 
-    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> Any:
+    def embed(self, tokens: TokenBatch, task: EmbedTask, *, is_precise: bool = False) -> Outputs:
         self.begun.set()
         self.gate.wait()
-        return np.zeros((len(tokens.lengths), 1), np.float32)
+        return Outputs(np.zeros((len(tokens.lengths), 1), np.float32))
 
     def free_caches(self) -> None:
         self.weights.clear()
@@ -56,7 +56,7 @@ class Gated:
 
 
 class Mute(Gated):
-    loaded = Loaded(capabilities=("rerank",), dtype="float32")
+    loaded = Loaded(capabilities=("classify",), dtype="float32")
 
 
 @pytest.fixture(autouse=True)
@@ -80,10 +80,10 @@ async def test_two_steps(kind: type[ThreadRunner]) -> None:
     assert (runner.is_alive, runner.pid) == (True, os.getpid())
     tokens = await runner.tokenize(["one two three four five", "NAN"])
     assert tokens.full_lengths.tolist() == [5, 1]
-    vectors = await runner.embed(tokens)
+    vectors = (await runner.embed(tokens)).dense
     np.testing.assert_array_equal(vectors[:1], vectors_of(["one two three four five"], max_tokens=4))
     assert np.isnan(vectors[1]).all()
-    assert np.isfinite(await runner.embed(tokens, is_precise=True)).all()
+    assert np.isfinite((await runner.embed(tokens, is_precise=True)).dense).all()
     await runner.free_caches()
     await runner.stop(5)
     assert not runner.is_alive
@@ -109,7 +109,7 @@ async def test_tokenizing_does_not_wait_for_a_forward() -> None:
     assert (await runner.tokenize(["b", "c"])).lengths.tolist() == [1, 1]
     assert not forward.done()
     Gated.gate.set()
-    assert len(await forward) == 1
+    assert len((await forward).dense) == 1
     await runner.stop(5)
 
 
@@ -141,7 +141,7 @@ async def test_stop_lets_the_running_forward_end_and_refuses_the_rest() -> None:
         await runner.tokenize(["late"])
     assert not stopping.done()
     Gated.gate.set()
-    assert len(await running) == 1
+    assert len((await running).dense) == 1
     await stopping
 
 
@@ -157,7 +157,7 @@ async def test_a_cancelled_call_that_waits_is_dropped() -> None:
         await waiting
     Gated.begun.clear()
     Gated.gate.set()
-    assert len(await running) == 1
+    assert len((await running).dense) == 1
     await runner.stop(5)
     assert not Gated.begun.is_set(), "it was never computed"
 

@@ -92,7 +92,7 @@ ODD_BACKEND = """
     from turbov2.backends import registry
     from turbov2.backends.tokens import to_batch
     from turbov2.runners import worker
-    from turbov2.types import Loaded
+    from turbov2.types import Loaded, Outputs
 
     class Odd:
         loaded = Loaded(capabilities=("embed",), dtype="float32")
@@ -107,7 +107,7 @@ ODD_BACKEND = """
             if inputs[0] == "exit while tokenizing": sys.exit(3)
             return None if inputs[0] == "no tokens" else to_batch([b""] * len(inputs), None)
 
-        def embed(self, tokens, *, is_precise=False):
+        def embed(self, tokens, task, *, is_precise=False):
             print("on stdout: /secret/print")
             match self.inputs[0]:
                 case "raise": raise ValueError("/secret/path in an op")
@@ -126,7 +126,7 @@ ODD_BACKEND = """
                     escapee = subprocess.Popen(["sleep", "50"], start_new_session=True)
                     print(escapee.pid, file=open(self.inputs[1], "w"), flush=True)
                     os.kill(os.getpid(), 9)
-            return np.zeros((len(self.inputs), 1), np.float32)
+            return Outputs(np.zeros((len(self.inputs), 1), np.float32))
 
         def free_caches(self): pass
 
@@ -159,7 +159,7 @@ async def test_a_killed_child_fails_every_pending_op_once_and_a_new_runner_works
     assert is_gone(runner.pid)
 
     again = await started()
-    np.testing.assert_array_equal(await again.embed(batch_of("a")), vectors_of(["a"]))
+    np.testing.assert_array_equal((await again.embed(batch_of("a"))).dense, vectors_of(["a"]))
     await again.stop(5)
 
 
@@ -239,7 +239,7 @@ async def test_the_kernels_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("end", ["stop", "CRASH", "EXIT"])
 async def test_what_a_child_started_ends_with_it(end: str) -> None:
     runner = await started()
-    np.testing.assert_array_equal((await runner.embed(batch_of("SPAWN", "a")))[1:], vectors_of(["a"]))
+    np.testing.assert_array_equal((await runner.embed(batch_of("SPAWN", "a"))).dense[1:], vectors_of(["a"]))
     (grandchild,) = psutil.Process(runner.pid).children()
     async with asyncio.timeout(5):
         if end != "stop":
@@ -268,7 +268,7 @@ async def test_a_process_that_left_the_group_and_holds_our_pipes_hides_nothing(t
 async def test_a_hung_op_ends_the_child_and_whatever_waits_behind() -> None:
     ends: list[str] = []
     runner = await started(op_timeout_s=0.5, on_exit=ends.append)
-    assert len(await runner.embed(batch_of("fine"))) == 1
+    assert len((await runner.embed(batch_of("fine"))).dense) == 1
     errors = await asyncio.gather(
         runner.embed(batch_of("HANG")), runner.embed(batch_of("behind")), return_exceptions=True
     )
@@ -318,7 +318,7 @@ async def test_a_library_that_keeps_the_interpreters_lock_is_ended(tmp_path: Pat
 
 async def test_a_long_forward_that_frees_the_lock_is_left_alone(tmp_path: Path) -> None:
     runner = await started("odd", executable=child_script(tmp_path, ODD_BACKEND), heartbeat_timeout_s=0.5)
-    assert len(await runner.embed(await runner.tokenize(["busy", "1.5"]))) == 2
+    assert len((await runner.embed(await runner.tokenize(["busy", "1.5"]))).dense) == 2
     await runner.stop(5)
 
 
@@ -326,7 +326,7 @@ async def test_a_loop_that_was_held_up_does_not_blame_the_child() -> None:
     runner = await started(heartbeat_timeout_s=0.5)
     time.sleep(1.5)  # noqa: ASYNC251  that is the fault
     await asyncio.sleep(0.2)  # several beats
-    assert len(await runner.embed(batch_of("a"))) == 1
+    assert len((await runner.embed(batch_of("a"))).dense) == 1
     await runner.stop(5)
 
 
@@ -404,7 +404,7 @@ async def test_a_forward_that_ends_soon_after_its_cancel_costs_nothing() -> None
     await runner.tokenize(["by now it was read"])
     forward.cancel()
     pid = runner.pid
-    assert len(await runner.embed(batch_of("b"))) == 1
+    assert len((await runner.embed(batch_of("b"))).dense) == 1
     await asyncio.sleep(0.3)  # past the grace
     assert runner.is_alive
     assert runner.pid == pid
@@ -467,18 +467,18 @@ async def test_no_such_interpreter(caplog: pytest.LogCaptureFixture) -> None:
     [
         "LoadedReply(op_id, loaded)",
         "Dropped(op_id)",
-        "VectorsReply(op_id)",
-        "VectorsReply(op_id), np.zeros((2, 8), np.float32)",
-        "VectorsReply(op_id), np.zeros((1, 8), np.int32)",
+        "OutputsReply(op_id)",
+        "OutputsReply(op_id), np.zeros((2, 8), np.float32)",
+        "OutputsReply(op_id), np.zeros((1, 8), np.int32)",
         "TokensReply(op_id), *3 * [np.zeros(1, np.int32)]",
-        "VectorsReply(op_id + 1), np.zeros((1, 8), np.float32)",
+        "OutputsReply(op_id + 1), np.zeros((1, 8), np.float32)",
     ],
 )
 async def test_an_answer_that_answers_something_else(tmp_path: Path, answer: str) -> None:
     body = """
         import numpy as np
         from turbov2.runners import frames, messages
-        from turbov2.types import Loaded
+        from turbov2.types import Loaded, Outputs
         stream = REQUESTS.makefile("rb")
         loaded = Loaded(capabilities=("embed",), dtype="float32")
         frames.send_frame(ANSWERS, messages.Hello(messages.PROTOCOL_VERSION, 1))

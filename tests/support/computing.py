@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tests.support.clock import now_s
 from turbov2.batching import Batcher, BatchLimits, BatchRecord, Job, JobResult, RunnerLost, VectorCache
 from turbov2.errors import TurboError
-from turbov2.types import Inputs, Lane, TokenBatch
+from turbov2.types import DENSE, EmbedTask, Inputs, Lane, Outputs, TokenBatch
 
 DIMENSIONS = 2
 Fault = Callable[[list[int]], BaseException | None]
@@ -73,7 +72,9 @@ class FakeRunner:
         ids = np.repeat(np.array(numbers_of(inputs), np.int32), lengths)
         return TokenBatch(ids, lengths, full)
 
-    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> NDArray[np.float32]:
+    async def embed(
+        self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False
+    ) -> Outputs:
         numbers = tokens.ids[np.cumsum(tokens.lengths) - 1].tolist()
         self.batches.append(numbers)
         self.costs.append(int(tokens.lengths.max()) * len(numbers))
@@ -92,7 +93,7 @@ class FakeRunner:
         for row, number in enumerate(numbers):
             if number in self.not_finite and not (is_precise and not self.not_finite[number]):
                 vectors[row, -1] = np.nan
-        return vectors
+        return Outputs(vectors)
 
     async def free_caches(self) -> None:
         self.n_freed += 1

@@ -11,7 +11,6 @@ import asyncio
 import random
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tests.support.clock import run_on_clock
 from tests.support.computing import DIMENSIONS, Desk, FakeRunner, text, vector
@@ -19,7 +18,7 @@ from turbov2.batching import Job, RunnerLost, VectorCache
 from turbov2.batching.fair import MAX_BATCH_ITEMS
 from turbov2.batching.items import LANES
 from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed, TurboError
-from turbov2.types import Inputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, Inputs, Outputs, TokenBatch
 
 MAX_TOKENS = 12
 _ALONE = 1_000_000  # numbers from here on are of jobs that are to be alone: a hundred for each
@@ -52,18 +51,22 @@ class StormyRunner(FakeRunner):
         self.fails = self._fails
         self.tokenize_fails = self._tokenize_fails
 
-    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> NDArray[np.float32]:
+    async def embed(
+        self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False
+    ) -> Outputs:
         try:
             self._check(tokens, is_precise=is_precise)
         except AssertionError as error:
             self.wrongs.append(str(error))  # the batcher would take it for a failed forward
-        vectors = await super().embed(tokens, is_precise=is_precise)
+        outputs = await super().embed(tokens, is_precise=is_precise)
+        vectors = outputs.dense
+        assert vectors is not None
         numbers = self.batches.pop()
         for row, number in enumerate(tokens.ids[np.cumsum(tokens.lengths) - 1].tolist()):
             if number % 43 == 0 or (number % 59 == 0 and not is_precise):
                 vectors[row, 0] = np.inf
         assert numbers
-        return vectors
+        return outputs
 
     def _check(self, tokens: TokenBatch, *, is_precise: bool) -> None:
         lengths = tokens.lengths

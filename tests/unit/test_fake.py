@@ -26,8 +26,8 @@ def rows_of(tokens: TokenBatch) -> list[list[int]]:
 @given(st.lists(st.text(), min_size=1, max_size=6))
 def test_a_vector_depends_on_its_own_words_alone(texts: list[str]) -> None:
     backend = fake()
-    together = backend.embed(backend.tokenize(texts))
-    alone = [backend.embed(backend.tokenize([text])) for text in texts]
+    together = backend.embed(backend.tokenize(texts)).dense
+    alone = [backend.embed(backend.tokenize([text])).dense for text in texts]
     assert together.tobytes() == b"".join(vector.tobytes() for vector in alone)
     assert together.tobytes() == vectors_of(texts).tobytes()
     assert ((together >= -1) & (together < 1)).all()
@@ -42,7 +42,8 @@ def test_words_are_tokens_and_the_end_is_cut() -> None:
     assert tokens.lengths.tolist() == [3, 0, 2, 1]
     assert tokens.full_lengths.tolist() == [5, 0, 2, 1]
     assert (
-        backend.embed(tokens).tobytes() == vectors_of(["a b c d e", "", "a b", "d"], max_tokens=3).tobytes()
+        backend.embed(tokens).dense.tobytes()
+        == vectors_of(["a b c d e", "", "a b", "d"], max_tokens=3).tobytes()
     )
 
 
@@ -71,7 +72,7 @@ def test_failures_hit_the_whole_forward(option: str, error: type[Exception]) -> 
     backend = fake(**{option: "BAD"})
     with pytest.raises(error, match="told to"):
         backend.embed(backend.tokenize(["fine", "so BAD"]))
-    assert len(backend.embed(backend.tokenize(["fine"]))) == 1
+    assert len(backend.embed(backend.tokenize(["fine"])).dense) == 1
 
 
 @pytest.mark.parametrize("heals", [False, True])
@@ -79,7 +80,7 @@ def test_nan_hits_its_row_and_may_heal(heals: bool) -> None:
     backend = fake(nan_on="BAD", nan_heals=heals)
     tokens = backend.tokenize(["fine", "so BAD", "fine"])
     for is_precise in (False, True):
-        is_nan = np.isnan(backend.embed(tokens, is_precise=is_precise)).all(axis=1)
+        is_nan = np.isnan(backend.embed(tokens, is_precise=is_precise).dense).all(axis=1)
         assert is_nan.tolist() == [False, not (is_precise and heals), False]
 
 
@@ -87,16 +88,16 @@ def test_nan_hits_its_row_and_may_heal(heals: bool) -> None:
 def test_a_batch_that_costs_too_much_runs_out_of_memory(is_padded: bool) -> None:
     backend = fake(is_padded=is_padded, oom_above_tokens=6)
     assert backend.loaded.is_padded == is_padded
-    assert len(backend.embed(backend.tokenize(["a b", "c d", "e f"]))) == 3
+    assert len(backend.embed(backend.tokenize(["a b", "c d", "e f"])).dense) == 3
     ragged = backend.tokenize(["a b c d", "e"])  # 5 tokens, 8 with padding
     if is_padded:
         with pytest.raises(OutOfMemory, match="8 tokens"):
             backend.embed(ragged)
     else:
-        assert len(backend.embed(ragged)) == 2
+        assert len(backend.embed(ragged).dense) == 2
         with pytest.raises(OutOfMemory, match="7 tokens"):
             backend.embed(backend.tokenize(["a b c d", "e f g"]))
-    assert backend.embed(backend.tokenize([])).shape == (0, 8)
+    assert backend.embed(backend.tokenize([])).dense.shape == (0, 8)
 
 
 @pytest.mark.parametrize(("is_padded", "wanted_s"), [(False, 0.5), (True, 0.8)])

@@ -18,7 +18,16 @@ from hypothesis.extra import numpy as hnp
 
 from turbov2.errors import InputTooLong, InvalidRequest, QueueFull
 from turbov2.runners import arrays, frames, messages
-from turbov2.types import Loaded, LoadSpec, TokenBatch
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Loaded,
+    LoadSpec,
+    Outputs,
+    SparseRows,
+    TokenBatch,
+    TokenVectors,
+)
 
 SPEC = LoadSpec("m", "fake", {"a.bin": "/a"}, "r1", max_tokens=7, options={"delay_s": 0.5, "x": None})
 LOADED = Loaded(capabilities=("embed",), dtype="float32", dimensions=8)
@@ -95,14 +104,14 @@ def tokens_of(rows: list[list[int]], n_cut: int = 0) -> TokenBatch:
     return TokenBatch(np.array(sum(rows, []), np.int32), lengths, lengths + np.int32(n_cut))
 
 
-@pytest.mark.parametrize("message", [messages.Embed(3, True), messages.TokensReply(3)])
+@pytest.mark.parametrize("message", [messages.Embed(3, DENSE, True), messages.TokensReply(3)])
 @given(st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5)), st.integers(0, 9))
 def test_tokens_round_trip(message: messages.Message, rows: list[list[int]], n_cut: int) -> None:
     tokens = tokens_of(rows, n_cut)
     frame = through(message, *arrays.pack_tokens(tokens))
     assert frame.message == message
     got = arrays.unpack_tokens(frame, n_rows=len(rows))
-    for name in TokenBatch.__struct_fields__:
+    for name in ("ids", "lengths", "full_lengths"):
         assert getattr(got, name).dtype == np.int32
         assert getattr(got, name).tolist() == getattr(tokens, name).tolist()
 
@@ -115,23 +124,54 @@ def test_tokens_round_trip(message: messages.Message, rows: list[list[int]], n_c
     )
 )
 def test_vectors_round_trip_is_bit_exact(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-    frame = through(messages.VectorsReply(9), *arrays.pack_vectors(vectors))
-    got = arrays.unpack_vectors(frame, n_rows=len(vectors))
+    frame = through(messages.OutputsReply(9), *arrays.pack_outputs(Outputs(vectors)))
+    got = arrays.unpack_outputs(frame, n_rows=len(vectors)).dense
+    assert got is not None
     assert got.tobytes() == vectors.tobytes()
     assert got.shape == vectors.shape
     assert got.flags.writeable
 
 
+def test_second_texts_and_ragged_outputs_round_trip() -> None:
+    tokens = TokenBatch(ints(5, 6, 7), ints(2, 1), ints(2, 1), ints(1, 0))
+    got = arrays.unpack_tokens(through(messages.TokensReply(1), *arrays.pack_tokens(tokens)))
+    assert got.second_starts is not None
+    assert got.second_starts.tolist() == [1, 0]
+    task = EmbedTask(("dense", "sparse", "tokens"), layers=3)
+    outputs = Outputs(
+        np.ones((2, 3), np.float32),
+        SparseRows(ints(4, 9), np.array([0.5, 2], np.float32), ints(0, 2)),
+        TokenVectors(np.eye(3, dtype=np.float32), ints(1, 2)),
+    )
+    frame = through(messages.OutputsReply(1), *arrays.pack_outputs(outputs))
+    back = arrays.unpack_outputs(frame, task, n_rows=2)
+    assert msgspec.to_builtins(back, enc_hook=lambda a: a.tolist()) == msgspec.to_builtins(
+        outputs, enc_hook=lambda a: a.tolist()
+    )
+    with pytest.raises(frames.FrameError):
+        arrays.unpack_outputs(frame, EmbedTask(("dense",)), n_rows=2)
+    assert through(messages.Embed(1, task, False)).message == messages.Embed(1, task, False)
+
+
+def test_pairs_round_trip() -> None:
+    pairs = [("a query", "a document", ""), ("", "x" * 100_000, "an instruction")]
+    kind, buffers = arrays.pack_inputs(pairs)
+    assert kind == "pairs"
+    assert arrays.unpack_inputs(through(messages.Tokenize(1, kind), *buffers), kind) == pairs
+
+
 def test_vectors_are_cast_and_made_contiguous() -> None:
     vectors: Any = np.arange(12, dtype=np.float64).reshape(3, 4).T
-    got = arrays.unpack_vectors(through(messages.VectorsReply(1), *arrays.pack_vectors(vectors)))
+    frame = through(messages.OutputsReply(1), *arrays.pack_outputs(Outputs(vectors)))
+    got = arrays.unpack_outputs(frame).dense
+    assert got is not None
     np.testing.assert_array_equal(got, vectors)
     assert got.dtype == np.float32
 
 
 def test_blocking_and_stream_ends_agree_on_large_buffers() -> None:
     vectors = np.random.default_rng(0).random((300, 1024), dtype=np.float32)
-    data = b"".join(frames.encode(messages.VectorsReply(1), vectors))
+    data = b"".join(frames.encode(messages.OutputsReply(1), vectors))
     assert read(data).buffers[0].tobytes() == vectors.tobytes()
     assert read_blocking(data).buffers[0].tobytes() == vectors.tobytes()
 
@@ -157,16 +197,16 @@ MALFORMED = {
     "unknown field": raw([{"type": "Stop", "now": True}, []]),
     "missing field": raw([{"type": "Cancel"}, []]),
     "negative op": raw([{"type": "Cancel", "op_id": -1}, []]),
-    "object dtype": raw([{"type": "VectorsReply", "op_id": 1}, [["object", [1]]]]),
-    "negative shape": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", [-1, 8]]]]),
-    "three axes": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", [1, 1, 1]]]]),
-    "no axes": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", []]]]),
-    "buffer too large": raw([{"type": "VectorsReply", "op_id": 1}, [["float32", [2**40, 2**40]]]]),
+    "object dtype": raw([{"type": "OutputsReply", "op_id": 1}, [["object", [1]]]]),
+    "negative shape": raw([{"type": "OutputsReply", "op_id": 1}, [["float32", [-1, 8]]]]),
+    "three axes": raw([{"type": "OutputsReply", "op_id": 1}, [["float32", [1, 1, 1]]]]),
+    "no axes": raw([{"type": "OutputsReply", "op_id": 1}, [["float32", []]]]),
+    "buffer too large": raw([{"type": "OutputsReply", "op_id": 1}, [["float32", [2**40, 2**40]]]]),
     "buffers too large together": raw(
-        [{"type": "VectorsReply", "op_id": 1}, [["uint8", [frames.MAX_BUFFER_BYTES]], ["uint8", [1]]]]
+        [{"type": "OutputsReply", "op_id": 1}, [["uint8", [frames.MAX_BUFFER_BYTES]], ["uint8", [1]]]]
     ),
     "too many buffers": raw(
-        [{"type": "VectorsReply", "op_id": 1}, [["uint8", [0]]] * (frames.MAX_BUFFERS + 1)]
+        [{"type": "OutputsReply", "op_id": 1}, [["uint8", [0]]] * (frames.MAX_BUFFERS + 1)]
     ),
 }
 
@@ -187,21 +227,21 @@ def test_any_header_decodes_or_is_a_frame_error(header: bytes) -> None:
 @pytest.mark.parametrize("reading", [read, read_blocking])
 @pytest.mark.parametrize("n", [0, 3, 8, 20, -1])
 def test_a_cut_stream_is_an_eof(reading: Any, n: int) -> None:
-    data = b"".join(frames.encode(messages.VectorsReply(1), np.zeros((2, 3), np.float32)))
+    data = b"".join(frames.encode(messages.OutputsReply(1), np.zeros((2, 3), np.float32)))
     with pytest.raises(EOFError):
         reading(data[:n])
 
 
 def test_too_much_is_refused_before_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(frames.FrameError, match="9 buffers"):
-        frames.encode(messages.VectorsReply(1), *[np.zeros(1, np.float32)] * 9)
+        frames.encode(messages.OutputsReply(1), *[np.zeros(1, np.float32)] * 9)
     with pytest.raises(frames.FrameError, match="float64"):
-        frames.encode(messages.VectorsReply(1), np.zeros(1, np.float64))
+        frames.encode(messages.OutputsReply(1), np.zeros(1, np.float64))
     with pytest.raises(frames.FrameError, match="header"):
         frames.encode(messages.Load(1, msgspec.structs.replace(SPEC, revision="x" * (1 << 20))))
     monkeypatch.setattr(frames, "MAX_BUFFER_BYTES", 15)
     with pytest.raises(frames.FrameError, match="16 bytes"):
-        frames.encode(messages.VectorsReply(1), np.zeros(4, np.float32))
+        frames.encode(messages.OutputsReply(1), np.zeros(4, np.float32))
 
 
 INT, FLOAT, BYTES = np.zeros(2, np.int32), np.zeros((2, 3), np.float32), np.zeros(2, np.uint8)
@@ -251,14 +291,14 @@ def test_tokens_with_the_wrong_buffers_are_refused(buffers: Any) -> None:
 @pytest.mark.parametrize("buffers", [(), (INT,), (FLOAT[0],), (FLOAT, INT), (FLOAT,)])
 def test_vectors_with_the_wrong_buffers_are_refused(buffers: Any) -> None:
     with pytest.raises(frames.FrameError):
-        arrays.unpack_vectors(frames.Frame(messages.VectorsReply(1), buffers), n_rows=1)
+        arrays.unpack_outputs(frames.Frame(messages.OutputsReply(1), buffers), n_rows=1)
 
 
 def test_one_reply_is_not_taken_for_another() -> None:
-    with pytest.raises(frames.FrameError, match="VectorsReply"):
-        arrays.unpack_tokens(frames.Frame(messages.VectorsReply(1), (INT, INT, INT)))
+    with pytest.raises(frames.FrameError, match="OutputsReply"):
+        arrays.unpack_tokens(frames.Frame(messages.OutputsReply(1), (INT, INT, INT)))
     with pytest.raises(frames.FrameError, match="TokensReply"):
-        arrays.unpack_vectors(frames.Frame(messages.TokensReply(1), (FLOAT,)))
+        arrays.unpack_outputs(frames.Frame(messages.TokensReply(1), (FLOAT,)))
 
 
 @pytest.mark.parametrize("token_id", [2**31, -(2**31) - 1, 2**70])

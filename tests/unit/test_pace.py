@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.clock import now_s, on_clock
 from tests.support.computing import FakeRunner
-from turbov2.batching import BatchLimits, learn_limits
+from turbov2.batching import SAMPLE, BatchLimits, learn_limits
 from turbov2.batching.pace import Pace
 from turbov2.errors import InferenceFailed, OutOfMemory
 from turbov2.types import Inputs, TokenBatch
@@ -100,20 +100,22 @@ async def test_a_model_that_knows_no_word_of_the_sample_is_probed_all_the_same()
             nothing = np.zeros(len(inputs), np.int32)
             return TokenBatch(np.zeros(0, np.int32), nothing, nothing)
 
-    limits = await learn_limits(Ignorant(0.001), slice_s=0.1, max_tokens=None, now_s=now_s)
+    limits = await learn_limits(Ignorant(0.001), slice_s=0.1, max_tokens=None, sample=[SAMPLE], now_s=now_s)
     assert limits.max_cost == pytest.approx(100, abs=1)
 
 
 @on_clock
 async def test_the_probe_finds_what_fits_into_a_slice() -> None:
-    limits = await learn_limits(FakeRunner(0.00002), slice_s=0.12, max_tokens=512, now_s=now_s)
+    limits = await learn_limits(
+        FakeRunner(0.00002), slice_s=0.12, max_tokens=512, sample=[SAMPLE], now_s=now_s
+    )
     assert limits.max_cost == pytest.approx(6000, abs=1)
     assert limits.seconds_per_cost == pytest.approx(0.00002)
 
 
 @on_clock
 async def test_fast_models_are_bounded_by_tokens() -> None:
-    limits = await learn_limits(FakeRunner(1e-9), slice_s=0.12, max_tokens=None, now_s=now_s)
+    limits = await learn_limits(FakeRunner(1e-9), slice_s=0.12, max_tokens=None, sample=[SAMPLE], now_s=now_s)
     assert limits.max_cost == 16_384
 
 
@@ -121,7 +123,7 @@ async def test_fast_models_are_bounded_by_tokens() -> None:
 async def test_slow_models_run_one_row_at_a_time() -> None:
     began_s = now_s()
     runner = FakeRunner(0.01)
-    limits = await learn_limits(runner, slice_s=0.12, max_tokens=64, now_s=now_s)
+    limits = await learn_limits(runner, slice_s=0.12, max_tokens=64, sample=[SAMPLE], now_s=now_s)
     assert limits.max_cost == 12
     assert len(runner.batches) == 2, "one to initialise, one to measure"
     assert now_s() - began_s == pytest.approx(1.28)
@@ -130,7 +132,7 @@ async def test_slow_models_run_one_row_at_a_time() -> None:
 @on_clock
 async def test_the_probe_ends_after_a_second() -> None:
     began_s = now_s()
-    limits = await learn_limits(FakeRunner(0.0001), slice_s=60, max_tokens=None, now_s=now_s)
+    limits = await learn_limits(FakeRunner(0.0001), slice_s=60, max_tokens=None, sample=[SAMPLE], now_s=now_s)
     assert now_s() - began_s < 1
     assert limits.max_cost == 16_384, "what it saw says that this fits into a slice"
 
@@ -139,11 +141,11 @@ async def test_the_probe_ends_after_a_second() -> None:
 async def test_running_out_of_memory_is_a_limit_found() -> None:
     runner = FakeRunner(0.000001)
     runner.fails = lambda numbers: OutOfMemory("full") if len(numbers) > 8 else None
-    limits = await learn_limits(runner, slice_s=0.12, max_tokens=None, now_s=now_s)
+    limits = await learn_limits(runner, slice_s=0.12, max_tokens=None, sample=[SAMPLE], now_s=now_s)
     assert limits.max_cost == 8 * 128
     assert runner.n_freed == 1
     runner.fails = lambda numbers: OutOfMemory("full")
-    limits = await learn_limits(runner, slice_s=0.12, max_tokens=None, now_s=now_s)
+    limits = await learn_limits(runner, slice_s=0.12, max_tokens=None, sample=[SAMPLE], now_s=now_s)
     assert limits.max_cost == 1
 
 
@@ -152,4 +154,4 @@ async def test_other_errors_of_the_probe_are_the_callers() -> None:
     runner = FakeRunner()
     runner.fails = lambda numbers: InferenceFailed("broken")
     with pytest.raises(InferenceFailed):
-        await learn_limits(runner, slice_s=0.12, max_tokens=None, now_s=now_s)
+        await learn_limits(runner, slice_s=0.12, max_tokens=None, sample=[SAMPLE], now_s=now_s)

@@ -20,9 +20,19 @@ import msgspec
 import numpy as np
 
 from turbov2.backends.havoc import HAVOC
-from turbov2.backends.tokens import Ids, check_ids, is_text, offsets_of, to_batch
+from turbov2.backends.tokens import Ids, check_ids, is_pairs, is_text, offsets_of, to_batch
 from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Inputs,
+    Loaded,
+    LoadSpec,
+    Outputs,
+    SparseRows,
+    TokenBatch,
+    TokenVectors,
+)
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -43,6 +53,7 @@ class FakeOptions(msgspec.Struct, frozen=True):
     """
 
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 8
+    is_reranker: bool = False  # reads pairs, gives one number for each
     is_padded: bool = False  # cost of a batch: longest input times inputs, else the sum of lengths
     delay_s: _Seconds = 0.0  # per forward
     delay_s_per_token: _Seconds = 0.0  # per forward, for each token of its cost
@@ -78,12 +89,14 @@ class FakeBackend:
             raise LoadFailed(f"model '{spec.model}' was told not to load")
         self._kept = [np.ones(options.host_bytes, dtype=np.uint8)]
         self.loaded = Loaded(
-            capabilities=("embed",),
+            capabilities=("rerank",) if options.is_reranker else ("embed",),
             dtype="float32",
-            dimensions=options.dimensions,
+            dimensions=1 if options.is_reranker else options.dimensions,
             max_tokens=spec.max_tokens,
             pooling="mean",
             n_vocabulary=N_VOCABULARY,
+            outputs=("dense",) if options.is_reranker else ("dense", "sparse", "tokens"),
+            reads_instructions=options.is_reranker,
             is_padded=options.is_padded,
         )
 
@@ -91,15 +104,22 @@ class FakeBackend:
         """Returns one token per word or id."""
         return to_batch(_rows(inputs, self._options), self.loaded.max_tokens)
 
-    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
-        """Returns `[n, dimensions]` float32 in [-1, 1). Raises: OutOfMemory, InferenceFailed when told to."""
+    def embed(self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False) -> Outputs:
+        """Returns dense `[n, dimensions]` float32 in [-1, 1); how often each id occurs; a vector a token.
+
+        Raises: OutOfMemory, InferenceFailed when told to.
+        """
         cost = self._cost(tokens)
         self._spend(cost)
         self._misbehave(tokens, cost)
-        vectors = _vectors(tokens, self._options.dimensions)
+        vectors = _vectors(tokens, self.loaded.dimensions or 0)
         if not (is_precise and self._options.nan_heals):
             vectors[[_NAN_ID in row for row in _ids_of(tokens)]] = np.nan
-        return vectors
+        return Outputs(
+            vectors if "dense" in task.outputs else None,
+            _counts(tokens) if "sparse" in task.outputs else None,
+            _token_vectors(tokens, self._options.dimensions) if "tokens" in task.outputs else None,
+        )
 
     def free_caches(self) -> None:
         """Nothing is kept for reuse; a leak stays, as leaks do."""
@@ -161,6 +181,8 @@ def parse_options(spec: LoadSpec) -> FakeOptions:
 def _rows(inputs: Inputs, options: FakeOptions) -> list[Ids]:
     if is_text(inputs):
         return [_row(text, options) for text in inputs]
+    if is_pairs(inputs):
+        return [_row(" ".join(pair), options) for pair in inputs]
     ids = cast(Sequence[Sequence[int]], inputs)
     check_ids(ids, N_VOCABULARY)
     return [np.array(each, np.int32).tobytes() for each in ids]
@@ -188,3 +210,18 @@ def _vectors(tokens: TokenBatch, dimensions: int) -> FloatMatrix:
         digest = hashlib.shake_256(ids.tobytes()).digest(4 * dimensions)
         vectors[row] = (np.frombuffer(digest, dtype="<u4") >> np.uint32(9)) / 2.0**22 - 1.0
     return vectors
+
+
+def _counts(tokens: TokenBatch) -> SparseRows:
+    rows = [np.unique(ids, return_counts=True) for ids in _ids_of(tokens)]
+    return SparseRows(
+        np.concatenate([np.zeros(0), *(ids for ids, _ in rows)]).astype(np.int32),
+        np.concatenate([np.zeros(0), *(counts for _, counts in rows)]).astype(np.float32),
+        np.array([len(ids) for ids, _ in rows], np.int32),
+    )
+
+
+def _token_vectors(tokens: TokenBatch, dimensions: int) -> TokenVectors:
+    ones = np.ones(len(tokens.ids), np.int32)
+    vectors = _vectors(TokenBatch(tokens.ids, ones, ones), dimensions)
+    return TokenVectors(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), tokens.lengths)

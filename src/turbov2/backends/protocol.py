@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 
 class Backend(Protocol):
@@ -24,7 +21,10 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Embedder(Backend, Protocol):
-    """A backend that embeds, in two steps. Thread-safe: a runner calls both from several threads at once."""
+    """A backend that embeds, in two steps. Thread-safe: a runner calls both from several threads at once.
+
+    A reranker that reads pairs embeds each into one number, its raw score.
+    """
 
     def tokenize(self, inputs: Inputs) -> TokenBatch:
         """Returns the inputs as the model reads them, cut to `loaded.max_tokens`.
@@ -33,8 +33,8 @@ class Embedder(Backend, Protocol):
         Raises: InvalidRequest when a token id lies outside the vocabulary.
         """
 
-    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
-        """Returns `[n, d]` float32: raw pooled vectors, in order, of rows that `tokenize` gave.
+    def embed(self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False) -> Outputs:
+        """Returns what was asked for, in order, of rows that `tokenize` gave.
 
         Rows of several `tokenize` calls may be mixed.
         is_precise: compute in float32 throughout, for rows that were not finite otherwise.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbov2.errors import InvalidRequest
-from turbov2.types import Inputs, TokenBatch
+from turbov2.types import Inputs, Pair, TokenBatch
 
 Ids = bytes  # of one input: int32 in machine order, so joining inputs is one copy each
 ID_BYTES = 4
@@ -18,6 +18,12 @@ ID_BYTES = 4
 def is_text(inputs: Inputs) -> TypeGuard[Sequence[str]]:
     """Returns whether these are texts, not token ids. No inputs at all are texts."""
     return not inputs or isinstance(inputs[0], str)
+
+
+def is_pairs(inputs: Inputs) -> TypeGuard[Sequence[Pair]]:
+    """Returns whether these are pairs of texts for a reranker."""
+    first = inputs[0] if inputs else ()
+    return isinstance(first, tuple | list) and bool(first) and isinstance(first[0], str)
 
 
 def check_ids(inputs: Sequence[Sequence[int]], n_vocabulary: int) -> None:

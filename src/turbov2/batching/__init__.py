@@ -11,10 +11,11 @@ from turbov2.batching.cache import VectorCache
 from turbov2.batching.forward import Computes
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
 from turbov2.batching.pace import BatchLimits
-from turbov2.batching.probe import learn_limits
+from turbov2.batching.probe import SAMPLE, learn_limits
 from turbov2.batching.slices import Slices
 
 __all__ = [
+    "SAMPLE",
     "BatchLimits",
     "BatchRecord",
     "Batcher",

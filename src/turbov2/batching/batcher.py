@@ -7,22 +7,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from turbov2.batching.cache import VectorCache
 from turbov2.batching.fair import MAX_BATCH_ITEMS, Batch, FairQueue, Flow, LaneQueue
-from turbov2.batching.forward import Abandoned, Computes, Forward, call_tokenizer, not_finite_rows
+from turbov2.batching.forward import Abandoned, Computes, Forward, call_tokenizer, doubtful_rows
 from turbov2.batching.items import Answer, Item
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
 from turbov2.batching.pace import BatchLimits, Pace
 from turbov2.batching.recovery import Recovery
 from turbov2.batching.subscriptions import Subscriptions
 from turbov2.errors import InferenceFailed, OutOfMemory, RunnerCrashed, TurboError
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import Outputs
 
 logger = logging.getLogger(__name__)
 _MAX_BATCH_FLOATS = 131_072  # of a forward's vectors: the loop copies them in about half a millisecond
@@ -277,17 +272,14 @@ class Batcher:
         self._queue.charge(batch.lane, forward.taken_s)
         self._on_batch(forward.record())
 
-    def _answer(self, forward: Forward, vectors: FloatMatrix) -> list[Batch]:
+    def _answer(self, forward: Forward, outputs: Outputs) -> list[Batch]:
         """Returns the batches that must run again, because their rows hold NaN or infinity."""
         batch, items = forward.batch, forward.batch.items
         forward.outcome = "ok"
-        again: list[Batch] = []
-        if bad := not_finite_rows(vectors):
-            forward.n_not_finite = len(bad)
-            again = self._recovery.doubt(batch, [items[row] for row in bad])
-            good = np.delete(np.arange(len(items)), bad)
-            items, vectors = [items[row] for row in good.tolist()], vectors[good]
-        self._subscriptions.fill(items, vectors, forward.taken_s)
+        bad = doubtful_rows(outputs)
+        forward.n_not_finite = len(bad)
+        again = self._recovery.doubt(batch, [items[row] for row in sorted(bad)])
+        self._subscriptions.fill(items, outputs, bad, forward.taken_s)
         if not batch.is_precise:
             self._pace.ran(batch.lane.name, forward.cost, forward.taken_s)
         return again

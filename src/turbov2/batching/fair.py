@@ -21,6 +21,7 @@ import numpy as np
 
 from turbov2.batching.former import choose_rows
 from turbov2.batching.items import LANES, Answer, Item, State
+from turbov2.types import EmbedTask
 
 WEIGHTS = {"interactive": 8, "default": 4, "bulk": 1}
 MAX_CHUNK_ITEMS = 256
@@ -41,6 +42,11 @@ class Batch(msgspec.Struct, eq=False):
     is_again: bool = False  # they were in a forward that failed
     is_precise: bool = False  # to compute in float32 throughout
     is_last_try: bool = False  # it ran out of memory alone: if it does so again, it fails
+
+    @property
+    def task(self) -> EmbedTask:
+        """What all its items are for."""
+        return self.items[0].task
 
 
 class Flow:
@@ -126,11 +132,11 @@ class LaneQueue:
                 heapq.heappop(self._active)
                 flow.is_active = False
                 continue
-            n = len(item.content)
-            n_chars += n
+            n_chars += item.n_chars
             if items and (n_chars > max_chars or type(item.content) is not type(items[0].content)):
                 break
-            estimate = n // _CHARS_PER_TOKEN + 1 if type(item.content) is str else n
+            is_ids = type(item.content) is tuple and item.n_chars == len(item.content)
+            estimate = item.n_chars if is_ids else item.n_chars // _CHARS_PER_TOKEN + 1
             flow.take(item, estimate if estimate < _MAX_ESTIMATE else _MAX_ESTIMATE)
             if item.rank > self.rank:
                 item.rank = self.rank
@@ -164,7 +170,7 @@ class LaneQueue:
             return self.again.popleft()
         first = self.ready[0]
         self.virtual = max(self.virtual, first.tag)
-        mates = [item for item in self.ready if item.alone is first.alone]
+        mates = [item for item in self.ready if item.alone is first.alone and item.task == first.task]
         lengths = np.fromiter((item.length for item in mates), np.int32, len(mates))
         rows = choose_rows(lengths, max_cost, max_items, is_padded=is_padded)
         items = [mates[row] for row in rows.tolist()]

@@ -6,18 +6,17 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turbov2.batching.fair import Batch
 from turbov2.batching.former import batch_cost
+from turbov2.batching.items import Content
 from turbov2.batching.jobs import BatchRecord, OomStep, Outcome
 from turbov2.errors import InferenceFailed, RunnerCrashed, TurboError
-from turbov2.types import Inputs, TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import EmbedTask, Inputs, OutputKind, Outputs, TokenBatch
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +31,8 @@ class Computes(Protocol):
     async def tokenize(self, inputs: Inputs) -> TokenBatch:
         """Returns the inputs' tokens, cut to what the model reads."""
 
-    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
-        """Returns `[n, d]` float32, raw. `is_precise`: computed in float32 throughout."""
+    async def embed(self, tokens: TokenBatch, task: EmbedTask, *, is_precise: bool = False) -> Outputs:
+        """Returns the rows' outputs, raw. `is_precise`: computed in float32 throughout."""
 
     async def free_caches(self) -> None:
         """Afterwards memory kept for reuse is given back."""
@@ -70,7 +69,7 @@ class Forward:
         self.taken_s = 0.0
         self._queue_s = now_s() - min(item.arrived_s for item in batch.items)
         self._now_s = now_s
-        self._call: asyncio.Task[FloatMatrix] | None = None
+        self._call: asyncio.Task[Outputs] | None = None
         self._is_abandoned = False
 
     def abandon(self) -> None:
@@ -81,15 +80,15 @@ class Forward:
         if self._call is not None:
             self._call.cancel()
 
-    async def run(self, runner: Computes, dimensions: int) -> FloatMatrix:
-        """Returns `[n, dimensions]` float32.
+    async def run(self, runner: Computes, dimensions: int) -> Outputs:
+        """Returns what the batch's task asks for, dense vectors `[n, dimensions]` float32.
 
         Raises: what the runner raises; Abandoned; RunnerCrashed if the runner dropped the call by
         itself; InferenceFailed for what is no TurboError and for a result that does not fit the inputs.
         """
         began_s = self._now_s()
         try:
-            vectors = await self._result(runner)
+            outputs = await self._result(runner)
         except (TurboError, Abandoned):
             raise
         except Exception as error:
@@ -97,11 +96,14 @@ class Forward:
             raise InferenceFailed("the model ran and failed; the server's log says why") from error
         finally:
             self.taken_s = self._now_s() - began_s
-        wanted = (len(self.batch.items), dimensions)
-        if vectors.shape != wanted:  # else a caller would get another one's vectors
-            logger.error("the runner gave shape %s where %s was due. This is a bug.", vectors.shape, wanted)
+        wanted = {kind: len(self.batch.items) for kind in self.batch.task.outputs}
+        is_wide = outputs.dense is None or outputs.dense.shape[1] == dimensions
+        if (
+            got := _n_rows(outputs)
+        ) != wanted or not is_wide:  # else a caller would get another one's vectors
+            logger.error("the runner gave %s rows where %s were due. This is a bug.", got, wanted)
             raise InferenceFailed("the model's answer does not fit its inputs; the server's log says more")
-        return vectors
+        return outputs
 
     def record(self) -> BatchRecord:
         """Returns what metrics and traces want to know."""
@@ -118,14 +120,10 @@ class Forward:
             oom_steps=self.oom_steps,
         )
 
-    async def _result(self, runner: Computes) -> FloatMatrix:
-        items = self.batch.items
-        tokens = TokenBatch(
-            ids=np.concatenate([item.ids for item in items]),
-            lengths=self.lengths,
-            full_lengths=np.fromiter((item.full_length for item in items), np.int32, len(items)),
+    async def _result(self, runner: Computes) -> Outputs:
+        call = self._call = asyncio.create_task(
+            _embed(runner, self._tokens(), self.batch.task, self.batch.is_precise)
         )
-        call = self._call = asyncio.create_task(_embed(runner, tokens, is_precise=self.batch.is_precise))
         try:
             await asyncio.wait((call,))
         except asyncio.CancelledError:  # the batcher closes: the call ends first
@@ -137,12 +135,33 @@ class Forward:
             raise Abandoned if self._is_abandoned else RunnerCrashed("the model's runner dropped a batch")
         return call.result()
 
+    def _tokens(self) -> TokenBatch:
+        items = self.batch.items
+        seconds = [item.second_start for item in items if item.second_start is not None]
+        return TokenBatch(
+            ids=np.concatenate([item.ids for item in items]),
+            lengths=self.lengths,
+            full_lengths=np.fromiter((item.full_length for item in items), np.int32, len(items)),
+            second_starts=np.array(seconds, np.int32) if seconds else None,
+        )
 
-async def _embed(runner: Computes, tokens: TokenBatch, *, is_precise: bool) -> FloatMatrix:
-    return await runner.embed(tokens, is_precise=is_precise)
+
+async def _embed(runner: Computes, tokens: TokenBatch, task: EmbedTask, is_precise: bool) -> Outputs:
+    return await runner.embed(tokens, task, is_precise=is_precise)
 
 
-async def call_tokenizer(runner: Computes, contents: Sequence[str | tuple[int, ...]]) -> TokenBatch:
+def _n_rows(outputs: Outputs) -> dict[OutputKind, int]:
+    n_rows: dict[OutputKind, int] = {}
+    if outputs.dense is not None:
+        n_rows["dense"] = len(outputs.dense)
+    if outputs.sparse is not None:
+        n_rows["sparse"] = len(outputs.sparse.lengths)
+    if outputs.tokens is not None:
+        n_rows["tokens"] = len(outputs.tokens.lengths)
+    return n_rows
+
+
+async def call_tokenizer(runner: Computes, contents: Sequence[Content]) -> TokenBatch:
     """Returns the contents' tokens.
 
     Raises: what the runner raises; RunnerCrashed if it dropped the call by itself; InferenceFailed for
@@ -165,10 +184,24 @@ async def call_tokenizer(runner: Computes, contents: Sequence[str | tuple[int, .
     return tokens
 
 
-def not_finite_rows(vectors: FloatMatrix) -> list[int]:
-    """Returns the rows that hold NaN or infinity."""
+def not_finite_rows(vectors: NDArray[np.float32]) -> list[int]:
+    """Returns the rows of `[n, d]` that hold NaN or infinity."""
     with np.errstate(over="ignore", invalid="ignore"):
         if math.isfinite(vectors.sum()):  # NaN and infinity survive a sum
             return []
     rows: list[int] = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
     return rows
+
+
+def doubtful_rows(outputs: Outputs) -> set[int]:
+    """Returns the rows of which any output holds NaN or infinity."""
+    bad = set(not_finite_rows(outputs.dense)) if outputs.dense is not None else set()
+    ragged: list[tuple[NDArray[np.float32], NDArray[np.int32]]] = []
+    if outputs.sparse is not None:
+        ragged.append((outputs.sparse.weights[:, None], outputs.sparse.lengths))
+    if outputs.tokens is not None:
+        ragged.append((outputs.tokens.vectors, outputs.tokens.lengths))
+    for values, lengths in ragged:
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        bad.update(owners[not_finite_rows(values)].tolist())
+    return bad

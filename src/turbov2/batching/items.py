@@ -13,13 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turbov2.batching.jobs import Job, JobResult, RunnerLost
+from turbov2.batching.ragged import Pieces, join_sparse, join_tokens
 from turbov2.errors import InputTooLong, TurboError
-from turbov2.types import Lane
+from turbov2.types import EmbedTask, Lane, Pair
 
 if TYPE_CHECKING:
     from turbov2.types.embed import IntVector
 
 LANES: tuple[Lane, ...] = ("interactive", "default", "bulk")  # fastest first
+
+
+Content = str | tuple[int, ...] | Pair
+
+
+def size_of(content: Content) -> int:
+    """Returns what an input counts: a text's or pair's characters, or its token ids."""
+    if type(content) is tuple and content and type(content[0]) is str:
+        return sum(map(len, content))  # a pair
+    return len(content)
 
 
 class State(enum.Enum):
@@ -38,7 +49,9 @@ class Item(msgspec.Struct, eq=False):
     """
 
     key: Hashable  # equal keys are computed together
-    content: str | tuple[int, ...]
+    content: Content
+    n_chars: int  # of a text or a pair; token ids count as one each
+    task: EmbedTask
     arrived_s: float
     rank: int  # index of the fastest lane that wants it
     alone: Answer | None = None  # the only job whose items may share its batch
@@ -49,6 +62,7 @@ class Item(msgspec.Struct, eq=False):
     ids: IntVector | None = None  # `[length]` int32, once tokenised
     length: int = 0
     full_length: int = 0
+    second_start: int | None = None
 
     def is_wanted(self) -> bool:
         """Returns whether anybody still waits for it."""
@@ -75,6 +89,7 @@ class Answer:
         "n_cached",
         "n_joined",
         "n_left",
+        "pieces",
         "rank",
         "tokenize_s",
         "vectors",
@@ -86,7 +101,8 @@ class Answer:
         self.job = job
         self.rank = LANES.index(job.lane)
         self.began_s = began_s
-        self.vectors = np.zeros((n, dimensions), np.float32)
+        self.vectors = np.zeros((n, dimensions if "dense" in job.task.outputs else 0), np.float32)
+        self.pieces: Pieces = {kind: [None] * n for kind in job.task.outputs if kind != "dense"}
         self.lengths = np.zeros(n, np.int32)
         self.full_lengths = np.zeros(n, np.int32)
         self.errors: dict[int, TurboError] = {}
@@ -105,10 +121,16 @@ class Answer:
         self, rows: Sequence[int], vectors: NDArray[np.float32], lengths: IntVector, full_lengths: IntVector
     ) -> None:
         """Afterwards these rows are answered; with the last of them the job is."""
-        self.vectors[rows] = vectors
+        if self.vectors.shape[1]:
+            self.vectors[rows] = vectors
         self.lengths[rows] = lengths
         self.full_lengths[rows] = full_lengths
         self._settle(len(rows))
+
+    def keep(self, row: int, source: int, pieces: Pieces) -> None:
+        """Afterwards the row's outputs other than its vector are `pieces` of `source`. `fill` comes next."""
+        for kind, of_rows in self.pieces.items():
+            of_rows[row] = pieces[kind][source]
 
     def fail(self, row: int, error: TurboError) -> None:
         """Afterwards the row has failed, and the job too unless it allows partial results.
@@ -156,6 +178,8 @@ class Answer:
             inference_ns=round(self.inference_s * 1e9),
             n_cached=self.n_cached,
             n_joined=self.n_joined,
+            sparse=join_sparse(self.pieces["sparse"]) if "sparse" in self.pieces else None,
+            tokens=join_tokens(self.pieces["tokens"]) if "tokens" in self.pieces else None,
         )
 
     def _fail(self, row: int, error: TurboError) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from turbov2.errors import TurboError
-from turbov2.types import Inputs, Lane
+from turbov2.types import DENSE, EmbedTask, Inputs, Lane, SparseRows, TokenVectors
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix, IntVector
@@ -20,6 +20,7 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     """One request's inputs, prompt included, token ids checked against the vocabulary."""
 
     inputs: Inputs
+    task: EmbedTask = DENSE
     truncate: bool = True  # False: an input longer than the model reads is an InputTooLong
     lane: Lane = "default"
     key_id: str = ""
@@ -28,11 +29,12 @@ class Job(msgspec.Struct, frozen=True, eq=False):
 
 
 class JobResult(msgspec.Struct, frozen=True):
-    """A job's vectors in input order, as the model gave them: not cut and not normalised.
+    """A job's outputs in input order, as the model gave them: not cut and not normalised.
 
-    vectors: `[n, d]` float32; lengths, full_lengths: `[n]` int32, tokens after and before truncation.
-    Rows of failed items are zero in all three. The times are the job's share of wall clock: forwards and
-    tokenising of batches that held its items; queue_ns is the rest until the last answer.
+    vectors: `[n, d]` float32, of width 0 if the task asks for none; lengths, full_lengths: `[n]` int32,
+    tokens after and before truncation. Rows of failed items are zero in all three, and empty in `sparse`
+    and `tokens`. The times are the job's share of wall clock: forwards and tokenising of batches that held
+    its items; queue_ns is the rest until the last answer.
     """
 
     vectors: FloatMatrix
@@ -44,6 +46,8 @@ class JobResult(msgspec.Struct, frozen=True):
     inference_ns: int
     n_cached: int  # inputs answered by the cache
     n_joined: int  # inputs that shared the computation of an equal one
+    sparse: SparseRows | None = None
+    tokens: TokenVectors | None = None
 
 
 class BatchRecord(msgspec.Struct, frozen=True):

@@ -44,6 +44,8 @@ class Recovery:
 
     def doubt(self, batch: Batch, items: Sequence[Item]) -> list[Batch]:
         """Returns batches of one for items whose rows hold NaN or infinity, to compute precisely."""
+        if not items:
+            return []
         if not batch.is_precise:
             return [Batch([item], batch.lane, is_again=True, is_precise=True) for item in items]
         message = "the model gave NaN or infinity, also alone and in float32; change the text"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Hashable, Sequence
 
 import numpy as np
 
 from turbov2.batching.cache import CachedVector, VectorCache
 from turbov2.batching.fair import FairQueue
-from turbov2.batching.items import Answer, Item, State
+from turbov2.batching.items import Answer, Content, Item, State, size_of
+from turbov2.batching.ragged import pieces_of
 from turbov2.errors import TurboError
-from turbov2.types import TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import DENSE, Outputs, TokenBatch
 
 
 class Subscriptions:
@@ -34,9 +31,10 @@ class Subscriptions:
         inputs = answer.job.inputs
         for row in rows:
             raw = inputs[row]
-            content = raw if isinstance(raw, str) else tuple(raw)
-            if self._cache is None or not self._recall(self._cache, answer, row, content):
-                self._subscribe(answer, row, content, now_s)
+            content: Content = raw if isinstance(raw, str | tuple) else tuple(raw)
+            key = content if answer.job.task is DENSE else (answer.job.task, content)
+            if self._cache is None or not self._recall(self._cache, answer, row, key):
+                self._subscribe(answer, row, content, key, now_s)
         if answer.is_live and answer.waiting:
             self._queue.put(answer)
 
@@ -76,6 +74,9 @@ class Subscriptions:
             item.ids = tokens.ids[start : start + length]
             item.length, item.full_length = length, full_length
             start += length
+        if tokens.second_starts is not None:
+            for item, second_start in zip(items, tokens.second_starts.tolist(), strict=True):
+                item.second_start = second_start
         for answer in {answer for item in items for answer, _ in item.subscribers}:
             answer.tokenize_s += taken_s
         if lengths != full_lengths:
@@ -88,11 +89,14 @@ class Subscriptions:
             for answer, row in item.subscribers:
                 answer.fail(row, error)
 
-    def fill(self, items: Sequence[Item], vectors: FloatMatrix, taken_s: float) -> None:
-        """Afterwards all who waited for these items have their rows, `vectors` `[n, d]` in items' order."""
-        self._land(items)
+    def fill(self, items: Sequence[Item], outputs: Outputs, bad: Collection[int], taken_s: float) -> None:
+        """Afterwards all who waited for these items have their rows of `outputs`, save the `bad` ones."""
+        self._land(items if not bad else [item for i, item in enumerate(items) if i not in bad])
+        pieces = pieces_of(outputs)
         wanted: dict[Answer, tuple[list[int], list[int]]] = {}
         for source, item in enumerate(items):
+            if source in bad:
+                continue
             for answer, row in item.subscribers:
                 if answer.is_live:
                     pair = wanted.get(answer)
@@ -100,7 +104,10 @@ class Subscriptions:
                         pair = wanted[answer] = ([], [])
                     pair[0].append(source)
                     pair[1].append(row)
+                    if pieces:
+                        answer.keep(row, source, pieces)
         n = len(items)
+        vectors = outputs.dense if outputs.dense is not None else np.zeros((n, 0), np.float32)
         lengths = np.fromiter((item.length for item in items), np.int32, n)
         full_lengths = np.fromiter((item.full_length for item in items), np.int32, n)
         everything = list(range(n))
@@ -110,9 +117,11 @@ class Subscriptions:
                 answer.fill(rows, vectors, lengths, full_lengths)
             else:
                 answer.fill(rows, vectors[sources], lengths[sources], full_lengths[sources])
-        if self._cache is not None:
-            for item, vector in zip(items, vectors, strict=True):
-                self._cache.put(item.content, CachedVector(vector, item.length, item.full_length))
+        if self._cache is not None and not pieces:
+            for source, item in enumerate(items):
+                if source not in bad and item.alone is None:
+                    entry = CachedVector(vectors[source], item.length, item.full_length)
+                    self._cache.put(item.key, item.content, entry)
 
     def _refuse_cut(self, items: Sequence[Item]) -> None:
         self._has_dead = True
@@ -123,8 +132,8 @@ class Subscriptions:
                 if answer.accepts(row, item.length, item.full_length)
             ]
 
-    def _recall(self, cache: VectorCache, answer: Answer, row: int, content: str | tuple[int, ...]) -> bool:
-        cached = cache.get(content)
+    def _recall(self, cache: VectorCache, answer: Answer, row: int, key: Hashable) -> bool:
+        cached = cache.get(key)
         if cached is None:
             return False
         if answer.accepts(row, cached.length, cached.full_length):
@@ -133,12 +142,14 @@ class Subscriptions:
             answer.fill([row], cached.vector[None, :], *one)
         return True
 
-    def _subscribe(self, answer: Answer, row: int, content: str | tuple[int, ...], now_s: float) -> None:
+    def _subscribe(self, answer: Answer, row: int, content: Content, key: Hashable, now_s: float) -> None:
         alone = answer if answer.job.is_alone else None
-        key = content if alone is None else (answer, content)
+        if alone is not None:
+            key = (answer, key)
         item = self._in_flight.get(key)
         if item is None:
-            item = Item(key, content, now_s, answer.rank, alone, [(answer, row)])
+            task, subscribers = answer.job.task, [(answer, row)]
+            item = Item(key, content, size_of(content), task, now_s, answer.rank, alone, subscribers)
             self._in_flight[key] = item
         elif item.ids is None or answer.accepts(row, item.length, item.full_length):
             answer.n_joined += 1

@@ -8,6 +8,7 @@ import msgspec
 
 Capability = Literal["embed", "rerank", "classify", "vision", "ocr", "transcribe", "generate"]
 RunnerKind = Literal["inline", "thread", "process"]
+Scoring = Literal["pair", "cosine", "maxsim"]
 Priority = Literal["low", "normal", "high"]
 
 
@@ -72,7 +73,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: str = "mean"
     query_prompt: str = ""  # put before a query's text
     document_prompt: str = ""
-    layers: int | None = None  # keep the first N layers (2D Matryoshka)
+    layers: int | None = None  # run the first N layers (2D Matryoshka)
+    scoring: Scoring | None = None  # how it ranks; None: by pairs if it is a reranker, else by cosine
+    score_shift: float = 0.0  # of pairs: a score in 0..1 is sigmoid(raw - shift)
     n_parameters: int | None = None
     host_bytes: int = 0  # estimated footprint, used until the weights are here or were measured
     device_bytes: int = 0
@@ -80,3 +83,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive: str = ""  # idle time before unloading, e.g. "30m"; empty: the server's default
     starter: bool = False
     options: dict[str, Any] = {}  # handed to the backend as they are
+
+    @property
+    def scoring_way(self) -> Scoring:
+        """How it scores documents against a query."""
+        return self.scoring or ("pair" if self.capability == "rerank" else "cosine")

@@ -9,7 +9,7 @@ from turbov2.catalog import ModelSpec
 from turbov2.errors import RunnerCrashed
 from turbov2.residency import Memory
 from turbov2.runners.protocol import Runner
-from turbov2.types import Loaded
+from turbov2.types import DENSE, Loaded
 
 
 class HeldModel:
@@ -63,14 +63,14 @@ class HeldModel:
 
         Raises: what an item that is too long raises, unless partial results are wanted.
         """
-        return self._slices.embed_at_once(job) if self._slices is not None else None
+        return self._slices.embed_at_once(job) if self._slices and job.task is DENSE else None
 
     async def embed(self, job: Job) -> JobResult:
         """Returns the job's vectors, computed when its turn comes.
 
         Raises: what a failed item raised, unless partial results are wanted; RunnerLost.
         """
-        result = await self._slices.embed(job) if self._slices is not None else None
+        result = await self._slices.embed(job) if self._slices and job.task is DENSE else None
         # What failed runs again item by item, to find out whose fault it was and to answer the others.
         return result if result is not None else await self._batcher.embed(job)
 

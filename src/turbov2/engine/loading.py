@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from turbov2.batching import Batcher, BatchLimits, BatchRecord, Slices, VectorCache, learn_limits
+from turbov2.batching import SAMPLE, Batcher, BatchLimits, BatchRecord, Slices, VectorCache, learn_limits
 from turbov2.catalog import ModelSpec
 from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import Shelf, weights_key
@@ -59,6 +59,7 @@ class Loader:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
             limits = await learn_limits(
                 runner,
+                sample=[("", SAMPLE, "")] if "rerank" in loaded.capabilities else [SAMPLE],
                 slice_s=SLICE_S if load_spec.device == "cpu" else SLICE_CUDA_S,
                 max_tokens=loaded.max_tokens,
             )

@@ -13,7 +13,10 @@ from turbov2.engine.embedding import Embedding
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.loading import Loader
+from turbov2.engine.reranking import Reranking
+from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
+from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
 from turbov2.residency import Footprints, Lease, MachineMemory, Residency, State
@@ -28,6 +31,8 @@ from turbov2.types import (
     ModelStatus,
     PoolStatus,
     PullProgress,
+    RerankRequest,
+    RerankResult,
     ResidentStatus,
 )
 
@@ -64,7 +69,10 @@ class LocalEngine:
             on_event=meters.models.memory_event,
         )
         self._loader.residency = self._residency
-        self._embedding = Embedding(catalog, self._gates, self._residency, meters, tracer)
+        running = Running(catalog, self._gates, self._residency)
+        ledger = Ledger(meters.requests, tracer)
+        self._embedding = Embedding(catalog, running, meters, ledger)
+        self._reranking = Reranking(catalog, running, meters, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -93,6 +101,10 @@ class LocalEngine:
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
         """Returns vectors in input order; see Engine."""
         return await self._embedding(request, context)
+
+    async def rerank(self, request: RerankRequest, context: Context) -> RerankResult:
+        """Returns scores in the documents' order; see Engine."""
+        return await self._reranking(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

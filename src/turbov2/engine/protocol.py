@@ -14,6 +14,8 @@ from turbov2.types import (
     ModelStatus,
     PoolStatus,
     PullProgress,
+    RerankRequest,
+    RerankResult,
     ResidentStatus,
 )
 
@@ -32,6 +34,9 @@ class Engine(Protocol):
 
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
         """Returns vectors in input order. Raises: RequestError, CapacityError, BackendError."""
+
+    async def rerank(self, request: RerankRequest, context: Context) -> RerankResult:
+        """Returns scores in the documents' order. Raises: RequestError, CapacityError, BackendError."""
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""

@@ -50,12 +50,14 @@ class Ledger:
         self._meters = meters
         self._tracer = tracer
 
-    def entry(self, model: str, lane: str, n_items: int, context: Traced) -> Entry:
+    def entry(
+        self, model: str, lane: str, n_items: int, context: Traced, operation: str = "embeddings"
+    ) -> Entry:
         """Returns the request's entry: a context manager around all that is done for it.
 
-        `model` is a catalogue name, never what a client sent.
+        `model` is a catalogue name, never what a client sent; `operation` OpenTelemetry's word for it.
         """
-        return Entry(self._meters, self._tracer, model, lane, n_items, context.traceparent)
+        return Entry(self._meters, self._tracer, model, lane, n_items, context.traceparent, operation)
 
 
 class Entry:
@@ -67,6 +69,7 @@ class Entry:
         "_meters",
         "_model",
         "_n_items",
+        "_operation",
         "_started_ns",
         "_tracer",
         "_traceparent",
@@ -80,6 +83,7 @@ class Entry:
         lane: str,
         n_items: int,
         traceparent: str,
+        operation: str,
     ) -> None:
         self._meters = meters
         self._tracer = tracer
@@ -87,6 +91,7 @@ class Entry:
         self._lane = lane
         self._n_items = n_items
         self._traceparent = traceparent
+        self._operation = operation
         self._answer: Answer | None = None
 
     def __enter__(self) -> Entry:
@@ -108,7 +113,7 @@ class Entry:
             if answer.queue_ns or answer.tokenize_ns:
                 self._meters.queued(self._model, self._lane, answer.queue_ns, answer.tokenize_ns)
         seconds = (ended_ns - self._started_ns) / 1e9
-        self._meters.ended(self._model, self._lane, seconds, self._n_items, n_tokens, error)
+        self._meters.ended(self._model, self._lane, seconds, self._n_items, n_tokens, error, self._operation)
         if (request := current_request()) is not None:
             request.fields = self._fields
         if self._tracer is not None:
@@ -132,7 +137,7 @@ class Entry:
         Their lengths were measured; they are laid one behind the other, as they happened.
         """
         attributes: dict[str, str | int | float | bool] = {
-            "gen_ai.operation.name": "embeddings",
+            "gen_ai.operation.name": self._operation,
             "gen_ai.provider.name": "turbov2",
             "gen_ai.request.model": self._model,
             "turbov2.lane": self._lane,
@@ -143,7 +148,7 @@ class Entry:
             attributes["gen_ai.usage.input_tokens"] = answer.n_tokens
         whole = tracer.record(
             self._traceparent,
-            f"embeddings {self._model}",
+            f"{self._operation} {self._model}",
             self._started_ns,
             ended_ns,
             attributes,

@@ -108,7 +108,7 @@ class RequestMeters:
             (*_GENAI_LABELS, "gen_ai_token_type"),
             _GENAI_TOKENS,
         )
-        self._unsorted: list[tuple[str, str, float, int, int, Outcome, str]] = []
+        self._unsorted: list[tuple[str, str, float, int, int, str, Outcome, str]] = []
         self.series: tuple[Series, ...] = (
             self._accepted, self._ended, in_flight, self._seconds, self._items, self._tokens,
             self._queue_seconds, self._tokenize_seconds, self._genai_seconds, self._genai_tokens,
@@ -126,9 +126,10 @@ class RequestMeters:
         n_items: int,
         n_tokens: int = 0,
         error: BaseException | None = None,
+        operation: str = "embeddings",
     ) -> None:
         """Afterwards the request is no longer in flight. To be called once for each `accepted`."""
-        self._unsorted.append((model, lane, seconds, n_items, n_tokens, *outcome_of(error)))
+        self._unsorted.append((model, lane, seconds, n_items, n_tokens, operation, *outcome_of(error)))
         if len(self._unsorted) >= _MAX_UNSORTED:
             self.sort()
 
@@ -137,14 +138,14 @@ class RequestMeters:
 
         They learn of many at a time, so that no single request waits for all that is counted of it.
         """
-        for model, lane, seconds, n_items, n_tokens, outcome, code in self._unsorted:
+        for model, lane, seconds, n_items, n_tokens, operation, outcome, code in self._unsorted:
             self._ended.add((model, lane, outcome, code))
             self._items.observe((model, lane), n_items)
             self._seconds.observe((model, lane, outcome), seconds)
-            self._genai_seconds.observe(("embeddings", "turbov2", model, code), seconds)
+            self._genai_seconds.observe((operation, "turbov2", model, code), seconds)
             if outcome == "answered":
                 self._tokens.add((model, lane), n_tokens)
-                self._genai_tokens.observe(("embeddings", "turbov2", model, "input"), n_tokens)
+                self._genai_tokens.observe((operation, "turbov2", model, "input"), n_tokens)
         self._unsorted.clear()
 
     def queued(self, model: str, lane: str, queue_ns: int, tokenize_ns: int) -> None:

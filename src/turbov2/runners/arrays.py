@@ -9,39 +9,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Literal, cast
+from typing import cast
 
 import msgspec
 import numpy as np
 
-from turbov2.backends.tokens import is_text, offsets_of
+from turbov2.backends.tokens import is_pairs, is_text, offsets_of
 from turbov2.errors import InvalidRequest
 from turbov2.runners import messages as say
 from turbov2.runners.frames import Array, Frame, FrameError, message_of
-from turbov2.types import Inputs, TokenBatch
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Inputs,
+    OutputKind,
+    Outputs,
+    Pair,
+    SparseRows,
+    TokenBatch,
+    TokenVectors,
+)
 
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
-
+_BUFFERS: dict[OutputKind, tuple[tuple[str, int], ...]] = {
+    "dense": (("float32", 2),),
+    "sparse": (("int32", 1), ("float32", 1), ("int32", 1)),
+    "tokens": (("float32", 2), ("int32", 1)),
+}
 _texts_decoder = msgspec.msgpack.Decoder(list[str])
+_pairs_decoder = msgspec.msgpack.Decoder(list[Pair])
 
 
-def pack_inputs(inputs: Inputs) -> tuple[Literal["texts", "ids"], tuple[Array, ...]]:
+def pack_inputs(inputs: Inputs) -> tuple[say.InputsKind, tuple[Array, ...]]:
     """Returns the kind and buffers that `unpack_inputs` turns back into `inputs`.
 
     Raises: InvalidRequest when a text is not Unicode or a token id cannot be one.
     """
     if is_text(inputs):
         return "texts", (_pack_texts(inputs),)
+    if is_pairs(inputs):
+        return "pairs", (_pack_texts(inputs),)
     return "ids", _pack_ids(cast(Sequence[Sequence[int]], inputs))
 
 
-def unpack_inputs(frame: Frame, kind: Literal["texts", "ids"]) -> Inputs:
+def unpack_inputs(frame: Frame, kind: say.InputsKind) -> Inputs:
     """Returns the inputs a `Tokenize` frame carries. Raises: FrameError when its buffers do not fit."""
-    if kind == "texts":
+    if kind != "ids":
         (packed,) = _expect(frame, ("uint8", 1))
+        decoder = _texts_decoder if kind == "texts" else _pairs_decoder
         try:
-            return _texts_decoder.decode(packed.data)
+            return decoder.decode(packed.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FrameError(f"texts buffer is malformed: {error}") from error
     flat, lengths = _expect(frame, ("int32", 1), ("int32", 1))
@@ -52,7 +68,8 @@ def unpack_inputs(frame: Frame, kind: Literal["texts", "ids"]) -> Inputs:
 
 def pack_tokens(tokens: TokenBatch) -> tuple[Array, ...]:
     """Returns the buffers that `unpack_tokens` turns back into `tokens`."""
-    return tuple(np.asarray(a, np.int32) for a in (tokens.ids, tokens.lengths, tokens.full_lengths))
+    arrays = (tokens.ids, tokens.lengths, tokens.full_lengths, tokens.second_starts)
+    return tuple(np.asarray(array, np.int32) for array in arrays if array is not None)
 
 
 def unpack_tokens(frame: Frame, n_rows: int | None = None) -> TokenBatch:
@@ -63,28 +80,51 @@ def unpack_tokens(frame: Frame, n_rows: int | None = None) -> TokenBatch:
     """
     if not isinstance(frame.message, say.Embed | say.TokensReply):
         raise FrameError(f"{type(frame.message).__name__} came unexpectedly")
-    ids, lengths, full_lengths = _expect(frame, ("int32", 1), ("int32", 1), ("int32", 1))
+    has_seconds = len(frame.buffers) == 4
+    ids, lengths, full_lengths, *seconds = _expect(frame, *[("int32", 1)] * (4 if has_seconds else 3))
     _check_lengths(lengths, ids)
     if len(lengths) != len(full_lengths) or (full_lengths < lengths).any():
         raise FrameError("full lengths do not fit the lengths")
+    if has_seconds and (len(seconds[0]) != len(lengths) or (seconds[0] > lengths).any()):
+        raise FrameError("the starts of second texts do not fit the lengths")
     _check_rows(len(lengths), n_rows)
-    return TokenBatch(ids, lengths, full_lengths)
+    return TokenBatch(ids, lengths, full_lengths, *seconds)
 
 
-def pack_vectors(vectors: FloatMatrix) -> tuple[Array]:
-    """Returns the buffer that `unpack_vectors` turns back into `vectors`."""
-    return (np.asarray(vectors, np.float32),)
+def pack_outputs(outputs: Outputs) -> tuple[Array, ...]:
+    """Returns the buffers that `unpack_outputs` turns back into `outputs`."""
+    buffers: list[Array] = []
+    if outputs.dense is not None:
+        buffers += [np.asarray(outputs.dense, np.float32)]
+    if (sparse := outputs.sparse) is not None:
+        buffers += [sparse.token_ids, sparse.weights, sparse.lengths]
+    if (tokens := outputs.tokens) is not None:
+        buffers += [np.asarray(tokens.vectors, np.float32), tokens.lengths]
+    return tuple(buffers)
 
 
-def unpack_vectors(frame: Frame, n_rows: int | None = None) -> FloatMatrix:
-    """Returns the vectors a `VectorsReply` carries. Raises: FrameError, as `unpack_tokens`."""
-    message_of(frame, say.VectorsReply)
-    (vectors,) = _expect(frame, ("float32", 2))
-    _check_rows(len(vectors), n_rows)
-    return cast("FloatMatrix", vectors)
+def unpack_outputs(frame: Frame, task: EmbedTask = DENSE, n_rows: int | None = None) -> Outputs:
+    """Returns the outputs an `OutputsReply` carries. Raises: FrameError, as `unpack_tokens`."""
+    message_of(frame, say.OutputsReply)
+    buffers = list(
+        _expect(frame, *(shape for kind in _BUFFERS if kind in task.outputs for shape in _BUFFERS[kind]))
+    )
+    dense = buffers.pop(0) if "dense" in task.outputs else None
+    sparse = SparseRows(*(buffers.pop(0) for _ in range(3))) if "sparse" in task.outputs else None
+    tokens = TokenVectors(*buffers) if "tokens" in task.outputs else None
+    if dense is not None:
+        _check_rows(len(dense), n_rows)
+    if sparse is not None:
+        _check_lengths(sparse.lengths, sparse.weights)
+        _check_lengths(sparse.lengths, sparse.token_ids)
+        _check_rows(len(sparse.lengths), n_rows)
+    if tokens is not None:
+        _check_lengths(tokens.lengths, tokens.vectors)
+        _check_rows(len(tokens.lengths), n_rows)
+    return Outputs(dense, sparse, tokens)
 
 
-def _pack_texts(texts: Sequence[str]) -> Array:
+def _pack_texts(texts: Sequence[str] | Sequence[Pair]) -> Array:
     try:
         return np.frombuffer(msgspec.msgpack.encode(texts), dtype=np.uint8)
     except UnicodeEncodeError as error:
@@ -105,7 +145,7 @@ def _pack_ids(inputs: Sequence[Sequence[int]]) -> tuple[Array, Array]:
 def _check_lengths(lengths: Array, ids: Array) -> None:
     n_ids = int(lengths.sum(dtype=np.int64))
     if (lengths < 0).any() or n_ids != len(ids):
-        raise FrameError(f"lengths sum to {n_ids}, but {len(ids)} token ids came")
+        raise FrameError(f"lengths sum to {n_ids}, but {len(ids)} rows came")
 
 
 def _check_rows(n: int, n_rows: int | None) -> None:

@@ -6,15 +6,12 @@ import ctypes
 import logging
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 from turbov2.backends.protocol import Backend, Embedder
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InferenceFailed, LoadFailed, NotCapable, OutOfMemory, TurboError
-from turbov2.types import Inputs, LoadSpec, TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import EmbedTask, Inputs, LoadSpec, Outputs, TokenBatch
 
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -42,9 +39,9 @@ def run_tokenize(model: str, backend: Backend, inputs: Inputs) -> TokenBatch:
     return _run(model, _embedder(model, backend).tokenize, inputs)
 
 
-def run_embed(model: str, backend: Backend, tokens: TokenBatch, is_precise: bool) -> FloatMatrix:
-    """Returns the backend's vectors. Raises: TurboError only, as `load_backend`."""
-    return _run(model, _embedder(model, backend).embed, tokens, is_precise=is_precise)
+def run_embed(model: str, backend: Backend, tokens: TokenBatch, task: EmbedTask, is_precise: bool) -> Outputs:
+    """Returns the backend's outputs. Raises: TurboError only, as `load_backend`."""
+    return _run(model, _embedder(model, backend).embed, tokens, task, is_precise=is_precise)
 
 
 def run_free_caches(model: str, backend: Backend) -> None:
@@ -72,7 +69,7 @@ def return_freed_memory() -> None:
 
 
 def _embedder(model: str, backend: Backend) -> Embedder:
-    if "embed" not in backend.loaded.capabilities:
+    if not {"embed", "rerank"}.intersection(backend.loaded.capabilities):
         raise NotCapable(f"model '{model}' does not embed")
     return cast(Embedder, backend)
 

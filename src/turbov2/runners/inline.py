@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from turbov2.backends.protocol import Backend
 from turbov2.runners.calls import run_embed, run_tokenize
 from turbov2.runners.thread import ThreadRunner
-from turbov2.types import Inputs, TokenBatch
+from turbov2.types import DENSE, Inputs, TokenBatch
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -39,4 +39,6 @@ class InlineRunner(ThreadRunner):
 
 def _run_whole(model: str, backend: Backend, inputs: Inputs) -> tuple[TokenBatch, FloatMatrix]:
     tokens = run_tokenize(model, backend, inputs)
-    return tokens, run_embed(model, backend, tokens, False)
+    vectors = run_embed(model, backend, tokens, DENSE, False).dense
+    assert vectors is not None, "dense vectors were asked for. This is a bug."
+    return tokens, vectors

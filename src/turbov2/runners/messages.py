@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from turbov2.errors import TurboError, from_fields
-from turbov2.types import Loaded, LoadSpec
+from turbov2.types import EmbedTask, Loaded, LoadSpec
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 
+InputsKind = Literal["texts", "ids", "pairs"]
 OpId = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -47,14 +48,14 @@ class LoadedReply(_Message, frozen=True):
 
 
 class Tokenize(_Message, frozen=True):
-    """Buffers: texts = one uint8 msgpack list; ids = int32 flat ids, int32 lengths."""
+    """Buffers: texts, pairs = one uint8 msgpack list; ids = int32 flat ids, int32 lengths."""
 
     op_id: OpId
-    kind: Literal["texts", "ids"]
+    kind: InputsKind
 
 
 class TokensReply(_Message, frozen=True):
-    """Buffers: a TokenBatch's ids, lengths and full_lengths, all int32."""
+    """Buffers: a TokenBatch's ids, lengths, full_lengths and, if it has them, second_starts, all int32."""
 
     op_id: OpId
 
@@ -63,11 +64,14 @@ class Embed(_Message, frozen=True):
     """Buffers: as TokensReply."""
 
     op_id: OpId
+    task: EmbedTask
     is_precise: bool
 
 
-class VectorsReply(_Message, frozen=True):
-    """Buffers: vectors float32 `[n, d]`."""
+class OutputsReply(_Message, frozen=True):
+    """Buffers, of the outputs asked for, in this order: dense = float32 `[n, d]`; sparse = int32 token ids,
+    float32 weights, int32 lengths; tokens = float32 `[sum(lengths), d]`, int32 lengths.
+    """
 
     op_id: OpId
 
@@ -121,7 +125,7 @@ class Stop(_Message, frozen=True):
 
 
 Op = Load | Tokenize | Embed | FreeCaches
-Answer = Hello | LoadedReply | TokensReply | VectorsReply | Done | Dropped | Failure
+Answer = Hello | LoadedReply | TokensReply | OutputsReply | Done | Dropped | Failure
 Message = Op | Answer | Cancel | Ping | Pong | Stop
 
 

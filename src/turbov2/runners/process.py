@@ -12,17 +12,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from turbov2.errors import LoadFailed, RunnerCrashed
 from turbov2.runners import arrays, child, frames
 from turbov2.runners import messages as say
 from turbov2.runners.channels import Ends, Stderr
 from turbov2.runners.dialogue import Dialogue
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 log = logging.getLogger("turbov2.runners.process")
 
@@ -120,13 +117,15 @@ class ProcessRunner:
         read = partial(arrays.unpack_tokens, n_rows=len(inputs))
         return await self._dialogue.ask(partial(say.Tokenize, kind=kind), read, *buffers, thread="tokens")
 
-    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
-        """Returns the backend's vectors. Cancelling drops the op; see `cancel_grace_s` for one that runs.
+    async def embed(
+        self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False
+    ) -> Outputs:
+        """Returns the backend's outputs. Cancelling drops the op; see `cancel_grace_s` for one that runs.
 
         Raises: what the backend raises; InvalidRequest for a batch no frame can hold; RunnerCrashed.
         """
-        make = partial(say.Embed, is_precise=is_precise)
-        read = partial(arrays.unpack_vectors, n_rows=len(tokens.lengths))
+        make = partial(say.Embed, task=task, is_precise=is_precise)
+        read = partial(arrays.unpack_outputs, task=task, n_rows=len(tokens.lengths))
         return await self._dialogue.ask(make, read, *arrays.pack_tokens(tokens))
 
     async def free_caches(self) -> None:

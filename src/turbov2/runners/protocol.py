@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 
 class Runner(Protocol):
@@ -37,8 +34,10 @@ class Runner(Protocol):
     async def tokenize(self, inputs: Inputs) -> TokenBatch:
         """Returns the inputs as the model reads them, always cut to its limit; does not wait for forwards."""
 
-    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
-        """Returns `[n, d]` float32, raw and pooled; `is_precise`: in float32 throughout.
+    async def embed(
+        self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False
+    ) -> Outputs:
+        """Returns the rows' outputs, raw; `is_precise`: computed in float32 throughout.
 
         Cancelling the caller abandons the work at the next boundary.
         """

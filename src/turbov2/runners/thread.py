@@ -7,15 +7,12 @@ import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from turbov2.backends.protocol import Backend
 from turbov2.errors import RunnerCrashed, TurboError
 from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_tokenize
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
-
-if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,9 +56,11 @@ class ThreadRunner:
         """Returns the backend's tokens, computed in a thread."""
         return await self._call(self._tokens, run_tokenize, inputs)
 
-    async def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
-        """Returns the backend's vectors, computed in a thread. Cancelling drops a call that still waits."""
-        return await self._call(self._compute, run_embed, tokens, is_precise)
+    async def embed(
+        self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False
+    ) -> Outputs:
+        """Returns the backend's outputs, computed in a thread. Cancelling drops a call that still waits."""
+        return await self._call(self._compute, run_embed, tokens, task, is_precise)
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the backend kept for reuse."""

@@ -137,9 +137,10 @@ class Worker:
             case say.Tokenize(op_id, kind):
                 tokens = run_tokenize(self._model, self._loaded(), arrays.unpack_inputs(frame, kind))
                 return frames.Frame(say.TokensReply(op_id), arrays.pack_tokens(tokens))
-            case say.Embed(op_id, is_precise):
-                vectors = run_embed(self._model, self._loaded(), arrays.unpack_tokens(frame), is_precise)
-                return frames.Frame(say.VectorsReply(op_id), arrays.pack_vectors(vectors))
+            case say.Embed(op_id, task, is_precise):
+                tokens = arrays.unpack_tokens(frame)
+                outputs = run_embed(self._model, self._loaded(), tokens, task, is_precise)
+                return frames.Frame(say.OutputsReply(op_id), arrays.pack_outputs(outputs))
             case say.FreeCaches(op_id):
                 run_free_caches(self._model, self._loaded())
                 return frames.Frame(say.Done(op_id))

@@ -5,15 +5,33 @@ library that runs models, or where a request came from.
 """
 
 from turbov2.types.context import Context, Lane
-from turbov2.types.embed import EmbedRequest, EmbedResult, Inputs, ItemError, TokenBatch
+from turbov2.types.embed import (
+    DENSE,
+    EmbedRequest,
+    EmbedResult,
+    EmbedTask,
+    Inputs,
+    InputType,
+    ItemError,
+    OutputKind,
+    Outputs,
+    Pair,
+    SparseRows,
+    TokenBatch,
+    TokenVectors,
+)
 from turbov2.types.load import Loaded, LoadSpec
 from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, Victim
+from turbov2.types.rerank import RerankRequest, RerankResult
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
+    "DENSE",
     "Context",
     "EmbedRequest",
     "EmbedResult",
+    "EmbedTask",
+    "InputType",
     "Inputs",
     "ItemError",
     "Lane",
@@ -23,9 +41,16 @@ __all__ = [
     "MemoryPlan",
     "ModelStatus",
     "Obstacle",
+    "OutputKind",
+    "Outputs",
+    "Pair",
     "PoolStatus",
     "PullProgress",
+    "RerankRequest",
+    "RerankResult",
     "ResidentStatus",
+    "SparseRows",
     "TokenBatch",
+    "TokenVectors",
     "Victim",
 ]

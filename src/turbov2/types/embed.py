@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatMatrix = NDArray[np.float32]
+    FloatVector = NDArray[np.float32]
     IntVector = NDArray[np.int32]
 
 InputType = Literal["document", "query"]
-Inputs = Sequence[str] | Sequence[Sequence[int]]  # texts, or token ids of the model's own tokenizer
+OutputKind = Literal["dense", "sparse", "tokens"]
+Pair = tuple[str, str, str]  # query, document, instruction ("" for none): what rerankers read
+# Texts, token ids of the model's own tokenizer, or pairs; a request holds one kind only.
+Inputs = Sequence[str] | Sequence[Sequence[int]] | Sequence[Pair]
 
 
 class EmbedRequest(msgspec.Struct, frozen=True):
@@ -30,6 +34,7 @@ class EmbedRequest(msgspec.Struct, frozen=True):
     truncate: bool = True  # False: a text longer than the model reads is an InputTooLong
     keep_alive_s: float | None = None  # None: as said last, at first the default; inf: for ever
     is_partial_ok: bool = False  # True: items that fail alone are reported beside the others' vectors
+    outputs: tuple[OutputKind, ...] = ("dense",)  # what is wanted of each input
 
 
 class TokenBatch(msgspec.Struct, frozen=True):
@@ -38,11 +43,58 @@ class TokenBatch(msgspec.Struct, frozen=True):
     ids: `[sum(lengths)]` int32, special tokens included, padding never.
     lengths: `[n]` int32, tokens of each input after truncation: what it costs and what usage counts.
     full_lengths: `[n]` int32, tokens before truncation; larger than `lengths` where the end was cut off.
+    second_starts: `[n]` int32, of pairs whose model wants token types: where the second text's tokens begin.
     """
 
     ids: IntVector
     lengths: IntVector
     full_lengths: IntVector
+    second_starts: IntVector | None = None
+
+
+class SparseRows(msgspec.Struct, frozen=True):
+    """Lexical weights of inputs, one behind the other.
+
+    token_ids: `[sum(lengths)]` int32, each at most once per input, ascending.
+    weights: `[sum(lengths)]` float32, above 0.
+    lengths: `[n]` int32, weights of each input.
+    """
+
+    token_ids: IntVector
+    weights: FloatVector
+    lengths: IntVector
+
+
+class TokenVectors(msgspec.Struct, frozen=True):
+    """Vectors of inputs' tokens, one input behind the other, for late interaction.
+
+    vectors: `[sum(lengths), d]` float32, rows L2-normalised.
+    lengths: `[n]` int32, vectors of each input.
+    """
+
+    vectors: FloatMatrix
+    lengths: IntVector
+
+
+class EmbedTask(msgspec.Struct, frozen=True):
+    """What a model is to make of its inputs. Inputs of different tasks share no forward."""
+
+    outputs: tuple[OutputKind, ...] = ("dense",)
+    layers: int | None = None  # run only the first so many; None runs all
+
+
+DENSE = EmbedTask()
+
+
+class Outputs(msgspec.Struct, frozen=True):
+    """What was asked of a batch, in its order; the others are None.
+
+    dense: `[n, d]` float32, pooled, as the model gives it: not cut, normalised only if its own graph does so.
+    """
+
+    dense: FloatMatrix | None = None
+    sparse: SparseRows | None = None
+    tokens: TokenVectors | None = None
 
 
 class ItemError(msgspec.Struct, frozen=True):
@@ -54,7 +106,10 @@ class ItemError(msgspec.Struct, frozen=True):
 
 
 class EmbedResult(msgspec.Struct, frozen=True):
-    """The answer: `vectors` `[n, d]` float32 in input order, cut and normalised as asked."""
+    """The answer: `vectors` `[n, d]` float32 in input order, cut and normalised as asked.
+
+    Where "dense" was not asked for, `vectors` is `[n, 0]`; `sparse` and `tokens` are None unless asked for.
+    """
 
     model: str  # catalogue name of the model that was used
     vectors: FloatMatrix
@@ -66,3 +121,5 @@ class EmbedResult(msgspec.Struct, frozen=True):
     queue_ns: int = 0  # the rest: waiting in the queue, and for others' batches
     tokenize_ns: int = 0
     inference_ns: int = 0
+    sparse: SparseRows | None = None
+    tokens: TokenVectors | None = None

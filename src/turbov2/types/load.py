@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from turbov2.types.embed import OutputKind
+
 
 class LoadSpec(msgspec.Struct, frozen=True):
     """Everything a backend needs, as plain values: it crosses a process boundary."""
@@ -30,4 +32,6 @@ class Loaded(msgspec.Struct, frozen=True):
     pooling: str | None = None
     n_vocabulary: int | None = None
     n_parameters: int | None = None
+    outputs: tuple[OutputKind, ...] = ("dense",)
+    reads_instructions: bool = False  # of a reranker: what makes a document relevant can be said
     is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths

@@ -15,10 +15,10 @@ from turbov2.backends.static.table import Table, map_tensors
 from turbov2.backends.static.words import WordTokenizer
 from turbov2.backends.tokens import check_ids, is_text, offsets_of, to_batch
 from turbov2.errors import LoadFailed
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 if TYPE_CHECKING:
-    from turbov2.types.embed import FloatMatrix
+    pass
 
 # Model2Vec writes "embeddings"; Sentence Transformers' StaticEmbedding and wordllama "embedding.weight".
 _TABLE_NAMES = ("embeddings", "embedding.weight")
@@ -61,11 +61,11 @@ class StaticBackend:
             rows = [self._words.to_ids(each) for each in ids]
         return to_batch(rows, self._max_tokens)
 
-    def embed(self, tokens: TokenBatch, *, is_precise: bool = False) -> FloatMatrix:
+    def embed(self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False) -> Outputs:
         """Returns the mean row of each input, `[n, d]` float32, not normalised; always precise."""
         sums = self._sum(tokens.ids, offsets_of(tokens.lengths))
         sums /= np.maximum(tokens.lengths, 1, dtype=np.float32)[:, None]
-        return sums
+        return Outputs(sums)
 
     def free_caches(self) -> None:
         """Afterwards no word's ids are remembered."""

@@ -1,0 +1,69 @@
+"""Whether a model can do what a request asks of it."""
+
+from __future__ import annotations
+
+from turbov2.catalog import ModelSpec
+from turbov2.errors import InvalidRequest, NotCapable
+from turbov2.types import EmbedRequest, Inputs, InputType, Loaded
+
+
+def check_embeds(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model is for something else."""
+    if spec.capability != "embed":
+        raise NotCapable(f"model '{spec.name}' does not embed, it is for: {spec.capability}", param="model")
+
+
+def check_ranks(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model neither ranks nor embeds."""
+    if spec.capability not in ("rerank", "embed"):
+        raise NotCapable(f"model '{spec.name}' does not rank, it is for: {spec.capability}", param="model")
+
+
+def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
+    """Raises: InvalidRequest when the model does not give these outputs or `dimensions`."""
+    for kind in request.outputs:
+        if kind not in loaded.outputs:
+            given = ", ".join(loaded.outputs)
+            raise InvalidRequest(
+                f"model '{spec.name}' gives no {kind} output, only: {given}", param="outputs"
+            )
+    _check_dimensions(spec, full_dimensions(spec, loaded), request)
+
+
+def full_dimensions(spec: ModelSpec, loaded: Loaded) -> int | None:
+    """Returns how long the model's vectors are: a name may stand for the first part of longer ones."""
+    if loaded.dimensions is None or not spec.matryoshka or spec.dimensions is None:
+        return loaded.dimensions
+    return min(spec.dimensions, loaded.dimensions)
+
+
+def _check_dimensions(spec: ModelSpec, full: int | None, request: EmbedRequest) -> None:
+    wanted = request.dimensions
+    if wanted is None:
+        return
+    if wanted < 1:
+        raise InvalidRequest(f"dimensions is {wanted}, expected at least 1", param="dimensions")
+    if not request.must_be_matryoshka or full is None or wanted == full:
+        return
+    if wanted > full:
+        raise InvalidRequest(
+            f"dimensions is {wanted}, but model '{spec.name}' has {full}", param="dimensions"
+        )
+    if not spec.matryoshka:
+        raise InvalidRequest(
+            f"model '{spec.name}' was not trained for fewer dimensions than {full}; leave `dimensions` out",
+            param="dimensions",
+        )
+
+
+def with_prompt(spec: ModelSpec, inputs: Inputs, input_type: InputType) -> Inputs:
+    """Returns the inputs as the model wants them. Raises: InvalidRequest for ids where it wants a prompt."""
+    prompt = spec.query_prompt if input_type == "query" else spec.document_prompt
+    if not prompt:
+        return inputs
+    if any(not isinstance(text, str) for text in inputs):
+        raise InvalidRequest(
+            f"model '{spec.name}' puts a prompt before each {input_type}: send texts, not token ids",
+            param="input",
+        )
+    return [prompt + text for text in inputs]  # type: ignore[operator]

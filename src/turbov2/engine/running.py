@@ -1,0 +1,85 @@
+"""A job, from admission to its result: places in the queue, a lease, and a second run after a crash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from turbov2.batching import Job, JobResult, RunnerLost
+from turbov2.catalog import Catalog, ModelSpec
+from turbov2.engine.gates import Gates
+from turbov2.engine.held import HeldModel
+from turbov2.engine.shelf import weights_key
+from turbov2.residency import Residency
+from turbov2.types import Loaded
+
+_MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
+Check = Callable[[Loaded], None]  # raises what is wrong with a request, by what the loaded files say
+
+
+class Running:
+    """Runs jobs of one engine's models."""
+
+    def __init__(self, catalog: Catalog, gates: Gates, residency: Residency[HeldModel]) -> None:
+        self._keys = {spec.name: weights_key(spec) for spec in catalog}
+        self._gates = gates
+        self._residency = residency
+
+    async def run(
+        self, spec: ModelSpec, job: Job, n_chars: int, keep_alive_s: float | None, check: Check
+    ) -> tuple[JobResult, int]:
+        """Returns the result and the nanoseconds spent waiting for the model.
+
+        Raises: QueueFull, what `check` raises, what the job's inputs cause.
+        """
+        result = self._at_once(spec, job, keep_alive_s, check)
+        if result is not None:
+            return result, 0
+        ticket = self._gates.of(spec.name).admit(len(job.inputs), n_chars)
+        try:
+            return await self._in_turn(spec, job, keep_alive_s, check)
+        finally:
+            ticket.release()
+
+    def _at_once(
+        self, spec: ModelSpec, job: Job, keep_alive_s: float | None, check: Check
+    ) -> JobResult | None:
+        """Returns the result of what needs no queue: a small request to a model in the loop that is ready.
+
+        Nothing waits, so nothing is admitted; nothing else happens meanwhile, so nothing is leased.
+        """
+        key = self._keys[spec.name]
+        held = self._residency.ready(key)
+        if held is None:
+            return None
+        check(held.loaded)
+        result = held.embed_at_once(job)
+        if result is not None:
+            self._residency.used(key, keep_alive_s)
+        return result
+
+    async def _in_turn(
+        self, spec: ModelSpec, job: Job, keep_alive_s: float | None, check: Check
+    ) -> tuple[JobResult, int]:
+        """Returns the result and the wait for the model.
+
+        When the runner dies, a request that was computing runs once more, apart from others; one that only
+        waited runs again as if nothing had happened.
+        """
+        load_ns = n_strikes = n_carries = 0
+        while True:
+            asked_ns = time.perf_counter_ns()
+            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
+                load_ns += time.perf_counter_ns() - asked_ns
+                check(held.loaded)
+                try:
+                    return await held.embed(job), load_ns
+                except RunnerLost as lost:
+                    n_strikes += lost.was_running
+                    n_carries += not lost.was_running
+                    if n_strikes > 1 or n_carries > _MAX_CARRIES:
+                        raise lost.cause from lost
+                    if lost.was_running:
+                        job = msgspec.structs.replace(job, is_alone=True)
