@@ -33,6 +33,7 @@ _CLASSES: dict[ModelKind, Any] = {
     "classifier": transformers.AutoModelForSequenceClassification,
     "causal": transformers.AutoModelForCausalLM,
 }
+_DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # Where architectures keep their layers: BERT's family; decoders and ModernBERT; DistilBERT.
 _LAYER_LISTS = ("encoder.layer", "layers", "transformer.layer")
 
@@ -164,16 +165,18 @@ def _load(kind: ModelKind, folder: Path, device: torch.device, options: TorchOpt
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # what matters of its reports is checked below
     try:
+        config = transformers.AutoConfig.from_pretrained(folder, **_DATA_ONLY)
+        # What the file says is ignored: it may name a kernel, code that transformers would fetch and run.
+        config._attn_implementation = _attention(options, device, dtype)
         module, report = _CLASSES[kind].from_pretrained(
             folder,
+            config=config,
             dtype=dtype,
-            attn_implementation=_attention(options, device, dtype),
             quantization_config=_quantization(options),
             device_map={"": device} if options.quantization == "nf4" else None,
             use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
             output_loading_info=True,
+            **_DATA_ONLY,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         logger.exception("transformers did not load the folder")
@@ -204,12 +207,14 @@ def _dtype(options: TorchOptions, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def _attention(options: TorchOptions, device: torch.device, dtype: torch.dtype) -> str:
-    can_flash = device.type == "cuda" and dtype != torch.float32 and is_flash_attn_2_available()
-    if options.attention == "flash_attention_2" and not can_flash:
-        logger.warning("flash attention needs CUDA, 16-bit weights and the flash-attn package: using sdpa")
-        return "sdpa"
-    return options.attention
+def _attention(options: TorchOptions, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Returns the attention asked for; None is sdpa, or eager where the architecture has no sdpa."""
+    if options.attention == "sdpa":
+        return None
+    if device.type == "cuda" and dtype != torch.float32 and is_flash_attn_2_available():
+        return options.attention
+    logger.warning("flash attention needs CUDA, 16-bit weights and the flash-attn package: using sdpa")
+    return None
 
 
 def _quantization(options: TorchOptions) -> transformers.BitsAndBytesConfig | None:
