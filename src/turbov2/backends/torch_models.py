@@ -115,11 +115,16 @@ class TorchModel:
         self.free_caches()
 
 
-def folder_of(spec: LoadSpec, name: str = "config.json") -> Path:
-    """Returns the folder of the model's file `name`. Raises: LoadFailed when there is no such file."""
+def file_of(spec: LoadSpec, name: str) -> Path:
+    """Returns where the model's file `name` is. Raises: LoadFailed when there is no such file."""
     if name not in spec.files:
         raise LoadFailed(f"the model folder has no {name}, which backend '{spec.backend}' needs")
-    return Path(spec.files[name]).parent
+    return Path(spec.files[name])
+
+
+def folder_of(spec: LoadSpec, name: str = "config.json") -> Path:
+    """Returns the folder of the model's file `name`. Raises: LoadFailed, as `file_of`."""
+    return file_of(spec, name).parent
 
 
 def first_layers(module: PreTrainedModel, n_layers: int) -> PreTrainedModel:
