@@ -21,6 +21,7 @@ class BackendEntry(msgspec.Struct, frozen=True):
 
 BACKENDS: dict[str, BackendEntry] = {
     "static": BackendEntry("turbov2.backends.static:StaticBackend"),
+    "sentence": BackendEntry("turbov2.backends.sentence:SentenceBackend", ("torch", "transformers")),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 
