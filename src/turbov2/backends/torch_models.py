@@ -33,6 +33,11 @@ _CLASSES: dict[ModelKind, Any] = {
     "classifier": transformers.AutoModelForSequenceClassification,
     "causal": transformers.AutoModelForCausalLM,
 }
+_NAMES: dict[ModelKind, str] = {
+    "encoder": "an encoder",
+    "classifier": "a sequence classifier",
+    "causal": "a causal language model",
+}
 _DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # Where architectures keep their layers: BERT's family; decoders and ModernBERT; DistilBERT.
 _LAYER_LISTS = ("encoder.layer", "layers", "transformer.layer")
@@ -186,7 +191,7 @@ def _load(kind: ModelKind, folder: Path, device: torch.device, options: TorchOpt
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         logger.exception("transformers did not load the folder")
         raise LoadFailed(
-            f"the folder does not load as a {kind}: config.json or *.safetensors is missing, damaged or of "
+            f"the folder does not load as {_NAMES[kind]}: config.json or *.safetensors is missing, damaged or of "
             "an architecture that this version of transformers does not know"
         ) from error
     if kind == "encoder" and getattr(module, "pooler", None) is not None:
@@ -199,7 +204,9 @@ def _require_whole(missing: set[str], kind: ModelKind) -> None:
     """Raises: LoadFailed if transformers had to invent weights, which it does at random."""
     invented = sorted(key for key in missing if kind != "encoder" or not key.startswith("pooler."))
     if invented:
-        raise LoadFailed(f"the weights lack {len(invented)} tensors that a {kind} has, as {invented[0]}")
+        raise LoadFailed(
+            f"the weights lack {len(invented)} tensors that {_NAMES[kind]} has, as {invented[0]}"
+        )
 
 
 def _dtype(options: TorchOptions, device: torch.device) -> torch.dtype:
