@@ -27,6 +27,7 @@ NAMED = [
     "bitnet-8b",
     "wordllama-256d",
     "minilm-384d",
+    "all-minilm-l6-v2",
     "whisper-tiny.en",
     "smollm2-135m",
     "rapidocr",

@@ -191,8 +191,8 @@ def _load(kind: ModelKind, folder: Path, device: torch.device, options: TorchOpt
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         logger.exception("transformers did not load the folder")
         raise LoadFailed(
-            f"the folder does not load as {_NAMES[kind]}: config.json or *.safetensors is missing, damaged or of "
-            "an architecture that this version of transformers does not know"
+            f"the folder does not load as {_NAMES[kind]}: config.json or *.safetensors is missing, bad or "
+            "of an architecture that this version of transformers does not know"
         ) from error
     if kind == "encoder" and getattr(module, "pooler", None) is not None:
         module.pooler = None  # pooling is done from the hidden states; many checkpoints lack its weights
