@@ -361,6 +361,13 @@ def test_a_folder_is_listed_and_never_touched(store: WeightsStore, tmp_path: Pat
     found = store.locate(spec)
     assert found is not None
     assert found.files == {"model.gguf": str(folder / "model.gguf")}
+    for name in ("1_Pooling/config.json", "onnx/model.onnx"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("{}")
+    module = store.locate(spec)
+    assert module is not None
+    assert set(module.files) == {"model.gguf", "1_Pooling/config.json"}
+    (folder / "1_Pooling/config.json").unlink()
     assert pull(store, spec)[-1].phase == "done"
     store.verify(spec)
     (folder / "model.gguf").write_bytes(b"GGUF2")
