@@ -22,6 +22,7 @@ class BackendEntry(msgspec.Struct, frozen=True):
 BACKENDS: dict[str, BackendEntry] = {
     "static": BackendEntry("turbov2.backends.static:StaticBackend"),
     "sentence": BackendEntry("turbov2.backends.sentence:SentenceBackend", ("torch", "transformers")),
+    "onnx": BackendEntry("turbov2.backends.onnx:OnnxBackend", requires=("onnxruntime",)),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 
