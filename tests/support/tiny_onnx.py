@@ -131,12 +131,15 @@ def export_module(module: nn.Module, outputs: list[str], path: Path) -> None:
 
 def quantise(folder: Path) -> None:
     """Afterwards `model.onnx` computes with integers whose scales are taken at run time."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     path = folder / "model.onnx"
-    path.rename(folder / "float.onnx")
-    quantize_dynamic(folder / "float.onnx", path, weight_type=QuantType.QInt8)
-    (folder / "float.onnx").unlink()
+    model = onnx.load(path)
+    del model.graph.value_info[:]  # the exporter's own shapes, some of which the quantiser's check refuses
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantize_dynamic(model, path, weight_type=QuantType.QInt8)
 
 
 def spec_of(folder: Path, **more: Any) -> LoadSpec:

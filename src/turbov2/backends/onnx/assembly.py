@@ -25,7 +25,8 @@ class Assembly:
         self._offsets = offsets_of(tokens.lengths)
         self._dense = np.zeros((n_rows, dense_size), np.float32)
         self._weights = np.zeros(len(tokens.ids), np.float32)
-        self._vectors = [np.zeros((0, tokens_size), np.float32)] * n_rows
+        self._no_vectors = np.zeros((0, tokens_size), np.float32)
+        self._vectors = [self._no_vectors] * n_rows
 
     def add(
         self,
@@ -58,6 +59,5 @@ class Assembly:
         vectors: TokenVectors | None = None
         if "tokens" in self._kinds:
             lengths = np.fromiter(map(len, self._vectors), np.int32, len(self._vectors))
-            empty = np.zeros((0, self._vectors[0].shape[1] if self._vectors else 0), np.float32)
-            vectors = TokenVectors(np.concatenate([empty, *self._vectors]), lengths)
+            vectors = TokenVectors(np.concatenate([self._no_vectors, *self._vectors]), lengths)
         return Outputs(dense, sparse, vectors)

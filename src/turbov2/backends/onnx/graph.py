@@ -25,6 +25,7 @@ _INTEGER_OPERATORS = (b"DynamicQuantizeLinear", b"MatMulInteger", b"QLinearMatMu
 # differs by several per cent of the largest value (bench/onnx_batches.py).
 _MAX_RELATIVE_DIFFERENCE = 1e-4
 _N_TRIAL_ROWS, _N_TRIAL_TOKENS = 4, 16
+_KEPT_TOKENS = 512  # what a run of more takes is given back when it ends
 
 
 class Graph:
@@ -42,6 +43,11 @@ class Graph:
         """
         self._session = _open(path, device, n_threads)
         self.dtype = _arithmetic(path, self._session)
+        # The runtime's arena keeps what the largest run took, and gives it back only at the end of a run that
+        # asks for it (onnxruntime_run_options_config_keys.h). Without an arena every run is slower.
+        self._shrinking = onnxruntime.RunOptions()
+        arena = f"gpu:{device.partition(':')[2] or 0}" if device.startswith("cuda") else "cpu:0"
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", arena)
         self._inputs = {each.name: _DTYPES.get(each.type) for each in self._session.get_inputs()}
         for name, dtype in self._inputs.items():
             if name not in _INPUTS or dtype is None:
@@ -53,8 +59,9 @@ class Graph:
 
     def run(self, rows: Rows, names: Sequence[str]) -> list[NDArray[np.float32]]:
         """Returns the outputs `names`, each as float32. Raises: OutOfMemory, InferenceFailed."""
+        is_large = rows.ids.size > _KEPT_TOKENS
         try:
-            found = self._session.run(list(names), self._feed(rows))
+            found = self._session.run(list(names), self._feed(rows), self._shrinking if is_large else None)
         except Exception as error:  # the library raises its own classes, not all of them public
             size = f"{len(rows.lengths)} x {rows.ids.shape[1]} tokens"
             if isinstance(error, MemoryError) or "allocate memory" in str(error):
@@ -63,16 +70,9 @@ class Graph:
         return [np.asarray(each, np.float32) for each in found]
 
     def shrink(self) -> None:
-        """Afterwards memory that earlier runs took and this one does not need is free.
-
-        The runtime's arena gives back only at the end of a run that asks for it (onnxruntime,
-        onnxruntime_run_options_config_keys.h: memory.enable_memory_arena_shrinkage).
-        """
-        options = onnxruntime.RunOptions()
-        arena = "gpu:0" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu:0"
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arena)
+        """Afterwards memory that earlier runs took is free."""
         one = Rows(np.ones((1, 2), np.int32), np.array([2], np.int32))
-        self._session.run(None, self._feed(one), options)
+        self._session.run(None, self._feed(one), self._shrinking)
 
     def _feed(self, rows: Rows) -> dict[str, NDArray[Any]]:
         zeros = np.zeros(rows.ids.shape, np.bool_)

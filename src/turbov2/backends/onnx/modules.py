@@ -59,8 +59,7 @@ def read_modules(files: Mapping[str, str], pooling: str) -> SentenceModules:
     for module in modules:
         kind, path = str(module["type"]).rpartition(".")[2], str(module.get("path", ""))
         if kind == "Pooling":
-            config = read_json(files, f"{path}/config.json")
-            pooling = _pooling_of(config) if config else pooling
+            pooling = _pooling_of(read_json(files, f"{path}/config.json") or {}) or pooling
         elif kind == "Dense":
             steps.append(_dense(files, path))
         elif kind == "Normalize":
