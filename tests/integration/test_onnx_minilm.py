@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -100,19 +100,19 @@ def test_a_float32_export_gives_sentence_transformers_vectors(torch_folder: Path
     for needed in ("torch", "sentence_transformers", "onnx", "onnxscript"):
         pytest.importorskip(needed, reason=f"exports MiniLM: needs {needed}")
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
 
-    from tests.support.tiny_onnx import Encoder, export_module
+    from tests.support.tiny_onnx import Encoder, export_module, spec_of
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        reference = SentenceTransformer(
-            modules=[Transformer(str(torch_folder), max_seq_length=256), Pooling(384, "mean")], device="cpu"
-        )
+    kinds = {"Transformer": "", "Pooling": "1_Pooling"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds.items()]
+    (torch_folder / "modules.json").write_text(json.dumps(modules))
+    (torch_folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True}
+    (torch_folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    reference = SentenceTransformer(str(torch_folder), device="cpu", local_files_only=True)
     expected = reference.encode(TEXTS, batch_size=8)
     export_module(Encoder.of(torch_folder), ["last_hidden_state"], torch_folder / "model.onnx")
-    files = {path.name: str(path) for path in torch_folder.iterdir()}
-    model = OnnxBackend(LoadSpec(model="minilm", backend="onnx", files=files, revision=""))
+    model = OnnxBackend(spec_of(torch_folder))
     assert model.loaded.max_tokens == 256
     found = model.embed(model.tokenize(TEXTS)).dense
     np.testing.assert_allclose(found, expected, atol=1e-4)

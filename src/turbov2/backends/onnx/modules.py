@@ -73,7 +73,8 @@ def read_modules(files: Mapping[str, str], pooling: str) -> SentenceModules:
 
 def _mean(states: Vectors, rows: Rows) -> Vectors:
     sums: Vectors = np.where(rows.mask[..., None], states, np.float32(0)).sum(1)
-    return sums / rows.lengths[:, None].astype(np.float32)
+    sums /= rows.lengths[:, None]
+    return sums
 
 
 def _last(states: Vectors, rows: Rows) -> Vectors:
