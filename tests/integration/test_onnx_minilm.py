@@ -104,7 +104,10 @@ def test_a_float32_export_gives_sentence_transformers_vectors(torch_folder: Path
     from tests.support.tiny_onnx import Encoder, export_module, spec_of
 
     kinds = {"Transformer": "", "Pooling": "1_Pooling"}
-    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in kinds.items()]
+    modules = [
+        {"idx": n, "name": str(n), "type": f"sentence_transformers.models.{kind}", "path": path}
+        for n, (kind, path) in enumerate(kinds.items())
+    ]
     (torch_folder / "modules.json").write_text(json.dumps(modules))
     (torch_folder / "1_Pooling").mkdir()
     pooling = {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True}
