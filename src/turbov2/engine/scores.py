@@ -11,14 +11,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from turbov2.types import SparseRows, TokenVectors
-    from turbov2.types.embed import FloatMatrix
+    from turbov2.types.embed import FloatMatrix, FloatVector
 
 # Similarities held at a time: 32 for each document token, a small part of that token's own vector.
 _QUERY_BLOCK = 32
 _TINY = np.float32(1e-32)
 
 
-def probabilities(raw: FloatMatrix, shift: float = 0.0) -> FloatMatrix:
+def probabilities(raw: FloatVector, shift: float = 0.0) -> FloatVector:
     """Returns sigmoid(raw - shift) of `[n]` raw scores, in [0, 1], rising wherever `raw` rises.
 
     Computed as exp(-log(1 + exp(shift - raw))), which overflows nowhere and keeps the small ones apart.
@@ -26,14 +26,14 @@ def probabilities(raw: FloatMatrix, shift: float = 0.0) -> FloatMatrix:
     return np.exp(-np.logaddexp(0.0, shift - raw.astype(np.float64))).astype(np.float32)
 
 
-def cosine(query: FloatMatrix, documents: FloatMatrix) -> FloatMatrix:
+def cosine(query: FloatVector, documents: FloatMatrix) -> FloatVector:
     """Returns the cosine of the vector `query` `[d]` with each row of `documents` `[n, d]`."""
     norms = np.linalg.norm(documents, axis=1) * np.linalg.norm(query)
-    cosines: FloatMatrix = documents @ query / (norms + _TINY)
+    cosines: FloatVector = documents @ query / (norms + _TINY)
     return cosines
 
 
-def max_sim(query: FloatMatrix, documents: TokenVectors) -> FloatMatrix:
+def max_sim(query: FloatMatrix, documents: TokenVectors) -> FloatVector:
     """Returns each document's late-interaction score: the mean over query tokens of the best dot product.
 
     query: `[q, d]`. Vectors of length 1 give scores in [-1, 1]. Formula: ColBERT (arXiv:2004.12832, eq. 3),
@@ -51,7 +51,7 @@ def max_sim(query: FloatMatrix, documents: TokenVectors) -> FloatMatrix:
     return scores / np.float32(len(query))
 
 
-def lexical(query: SparseRows, documents: SparseRows) -> FloatMatrix:
+def lexical(query: SparseRows, documents: SparseRows) -> FloatVector:
     """Returns the sums of products of weights over the token ids a document shares with `query` (one row).
 
     Formula: FlagOpen/FlagEmbedding, `compute_lexical_matching_score` of bge-m3. Not bounded by 1.
