@@ -23,6 +23,9 @@ BACKENDS: dict[str, BackendEntry] = {
     "static": BackendEntry("turbov2.backends.static:StaticBackend"),
     "sentence": BackendEntry("turbov2.backends.sentence:SentenceBackend", ("torch", "transformers")),
     "onnx": BackendEntry("turbov2.backends.onnx:OnnxBackend", requires=("onnxruntime",)),
+    "cross_encoder": BackendEntry(
+        "turbov2.backends.cross_encoder:CrossEncoderBackend", ("torch", "transformers")
+    ),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 

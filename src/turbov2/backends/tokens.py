@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,15 @@ def check_ids(inputs: Sequence[Sequence[int]], n_vocabulary: int) -> None:
             )
 
 
+def require_pairs(inputs: Inputs) -> Sequence[Pair]:
+    """Returns the inputs, which are pairs. Raises: InvalidRequest if they are texts or token ids."""
+    if inputs and not (isinstance(inputs[0], tuple) and inputs[0] and isinstance(inputs[0][0], str)):
+        raise InvalidRequest(
+            "this model scores pairs of query and document: use a rerank route", param="model"
+        )
+    return cast(Sequence[Pair], inputs)
+
+
 def to_batch(rows: Sequence[Ids], max_tokens: int | None) -> TokenBatch:
     """Returns the rows, each cut to its first `max_tokens` ids."""
     full_lengths = np.fromiter(map(len, rows), np.int32, len(rows)) // ID_BYTES
@@ -54,3 +63,11 @@ def offsets_of(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
     offsets = np.zeros(len(lengths) + 1, np.int32)
     lengths.cumsum(out=offsets[1:])
     return offsets
+
+
+def pad_right(tokens: TokenBatch, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Returns the rows as `[n, longest]` int64 with `pad_id` behind them, and where the real tokens stand."""
+    is_token = np.arange(tokens.lengths.max(initial=0)) < tokens.lengths[:, None]
+    ids = np.full(is_token.shape, pad_id, np.int64)
+    ids[is_token] = tokens.ids
+    return ids, is_token
