@@ -3,6 +3,7 @@
 TurboError
 ├── RequestError                the caller can mend it
 │   ├── InvalidRequest          400  a field is missing, of the wrong type or out of range
+│   ├── EmptyInput              400  there is nothing to embed or to rank
 │   ├── InputTooLong            400  a text is longer than the model reads and truncation is off
 │   ├── NotCapable              400  the model exists but does not do what was asked
 │   ├── BodyTooLarge            413  the body passes the configured limit
@@ -64,6 +65,10 @@ class RequestError(TurboError):
 
 class InvalidRequest(RequestError):
     code = "invalid_request"
+
+
+class EmptyInput(RequestError):
+    code = "empty_input"
 
 
 class InputTooLong(RequestError):

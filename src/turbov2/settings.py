@@ -114,6 +114,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Fetch the weights of a catalogued, pinned model when it is first asked for."),
     Setting("default_embed_model", "TURBOV2_DEFAULT_EMBED_MODEL", "wordllama-256d", "model", _text,
             "Model that embeds when a request names none."),
+    Setting("default_rerank_model", "TURBOV2_DEFAULT_RERANK_MODEL", "wordllama-256d", "model", _text,
+            "Model that ranks when a request names none; an embedding model ranks by cosine."),
     Setting("preload", "TURBOV2_PRELOAD", "wordllama-256d", "models", _parse_list,
             "Models loaded before the server is ready, and kept; `none` for none."),
     Setting("pin", "TURBOV2_PIN", "", "models", _parse_list,
@@ -172,6 +174,7 @@ class Settings(msgspec.Struct, frozen=True):
     models_file: str
     auto_pull: bool
     default_embed_model: str
+    default_rerank_model: str
     preload: tuple[str, ...]
     pin: tuple[str, ...]
     keep_alive_s: float

@@ -14,8 +14,9 @@ from turbov2.server.routing import Router
 from turbov2.types import EmbedResult
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import Route
+from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire._vectors import PIECE_FLOATS
-from turbov2.wire.ollama.adapt import parse_keep_alive_s, render_embed
+from turbov2.wire.ollama.adapt import render_embed
 from turbov2.wire.openai.adapt import parse_inputs, render_embeddings
 
 ANY = msgspec.json.Decoder(dict)

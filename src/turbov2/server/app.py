@@ -117,7 +117,7 @@ class App:
 
     async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> int:
         """Returns the bytes of the answer to a request that was cut; one whose answer has begun just ends."""
-        response = render_error(error, family_of(scope["path"]))
+        response = render_error(error, request.family)
         with contextlib.suppress(Exception):  # the connection may be in any state
             return await self._send(scope, send, response, request.context.request_id)
         return 0
@@ -127,7 +127,7 @@ class App:
     ) -> Response:
         """Returns the handler's response, or the error's in the shape of the path's family."""
         scope = request.scope
-        family = family_of(scope["path"])
+        request.family = family_of(scope["path"])
         try:
             self._hosts.check(scope)
             key_id = self._keys.check(scope)
@@ -136,15 +136,15 @@ class App:
             request.route, request.path_rest = self._router.find(scope["method"], scope["path"])
             default_s = 0.0 if request.route.is_unbounded else self._request_timeout_s
             watch.limit(timeout_s_of(wishes.timeout, default_s))
-            family = request.route.family
+            request.family = request.route.family
             return await request.route.handler(request)
         except TurboError as error:
-            return render_error(error, family)
+            return render_error(error, request.family)
         except Disconnected:
             raise
         except Exception:
             logger.exception("request %s failed", request.context.request_id)
-            return render_error(TurboError("internal error; the server's log says why"), family)
+            return render_error(TurboError("internal error; the server's log says why"), request.family)
 
     async def _send(self, scope: Scope, send: Send, response: Response, request_id: str) -> int:
         encoded = request_id.encode("latin-1")
@@ -202,6 +202,6 @@ def _routes(engine: Engine, settings: Settings, metrics: MetricsPage) -> Sequenc
     return [
         *ollama.routes(engine, settings.default_embed_model),
         *openai.routes(engine, settings.default_embed_model),
-        *native.routes(engine),
+        *native.routes(engine, settings.default_rerank_model),
         Route("/metrics", ("GET",), metrics.render, "native"),
     ]

@@ -7,7 +7,15 @@ from typing import Any
 
 import msgspec
 
-from turbov2.errors import MethodNotAllowed, TurboError
+from turbov2.errors import (
+    CapacityError,
+    EmptyInput,
+    MethodNotAllowed,
+    NotCapable,
+    QueueFull,
+    RequestError,
+    TurboError,
+)
 from turbov2.wire._http import Family, Response
 
 _OPENAI_TYPES = {
@@ -22,20 +30,36 @@ _OPENAI_TYPES = {
 }
 # Where a family documents another status than the error's own.
 _STATUSES = {("ollama", "not_finite"): 400, ("ollama", "queue_full"): 503}
+_COHERE_PATHS = ("/rerank", "/v1/rerank")
+_TEI_PATHS = frozenset(
+    ("/embed", "/embed_all", "/embed_sparse", "/predict", "/similarity", "/info", "/invocations")
+)
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "input_too_long": "context_length_exceeded"}
 
 
 def family_of(path: str) -> Family:
     """Returns the family whose clients call this path, for errors that no route owns."""
-    if path.startswith("/v1/") or path == "/v1":
+    if path in _COHERE_PATHS or path.startswith("/v2/"):
+        return "cohere"
+    if path.startswith("/v1/") or path in ("/v1", "/score"):
         return "openai"
+    if path in _TEI_PATHS:
+        return "tei"
     return "ollama" if path.startswith("/api") or path == "/" else "native"
 
 
 def render_error(error: TurboError, family: Family) -> Response:
     """Returns the answer to a failed request. Nothing but the error's own fields is in it."""
+    status = _STATUSES.get((family, error.code), error.status)
     body: dict[str, Any] = {"error": error.message}
-    if family == "openai":
+    if family == "tei":
+        status, body["error_type"] = _tei_status(error)
+    elif family == "cohere":
+        body = {
+            "message": error.message,
+            "detail": error.message,
+        }  # Voyage's and Jina's clients read `detail`
+    elif family == "openai":
         body = {
             "error": {
                 "message": error.message,
@@ -44,8 +68,23 @@ def render_error(error: TurboError, family: Family) -> Response:
                 "code": _OPENAI_CODES.get(error.code, error.code),
             }
         }
-    status = _STATUSES.get((family, error.code), error.status)
     return Response(msgspec.json.encode(body), status=status, headers=_headers(error))
+
+
+def _tei_status(error: TurboError) -> tuple[int, str]:
+    """Returns the status and `error_type` that text-embeddings-inference gives for such an error.
+
+    Its statuses: router/src/http/server.rs of huggingface/text-embeddings-inference.
+    """
+    if isinstance(error, EmptyInput):
+        return 400, "Empty"
+    if isinstance(error, QueueFull):
+        return error.status, "Overloaded"
+    if isinstance(error, CapacityError):
+        return error.status, "Unhealthy"
+    if isinstance(error, RequestError) and not isinstance(error, NotCapable):
+        return (422 if error.status == 400 else error.status), "Validation"
+    return 424, "Backend"
 
 
 def _headers(error: TurboError) -> list[tuple[bytes, bytes]]:

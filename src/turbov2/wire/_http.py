@@ -15,7 +15,7 @@ from turbov2.types import Context
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Family = Literal["ollama", "openai", "native"]
+Family = Literal["ollama", "openai", "cohere", "tei", "native"]
 
 JSON = b"application/json; charset=utf-8"
 NDJSON = b"application/x-ndjson"
@@ -35,9 +35,12 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Request:
-    """One HTTP request. `path_rest` is what followed a prefix route; both are set by the server."""
+    """One HTTP request. The server sets `route`, `path_rest` (what followed a prefix route) and `family`.
 
-    __slots__ = ("_receive", "context", "limits", "on_read", "path_rest", "route", "scope")
+    `family` shapes the errors. A handler may change it where only the body tells whose client is calling.
+    """
+
+    __slots__ = ("_receive", "context", "family", "limits", "on_read", "path_rest", "route", "scope")
 
     def __init__(
         self, scope: Scope, receive: Receive, context: Context, limits: Limits, on_read: Callable[[], None]
@@ -47,6 +50,7 @@ class Request:
         self.limits = limits
         self.route: Route | None = None
         self.path_rest = ""
+        self.family: Family = "native"
         self.on_read = on_read  # called once the whole body has arrived
         self._receive = receive
 

@@ -1,4 +1,4 @@
-"""Our own API: health, probes and status."""
+"""Our own API: reranking, health, probes and status."""
 
 from turbov2.wire.native.routes import routes
 

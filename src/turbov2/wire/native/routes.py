@@ -1,4 +1,4 @@
-"""The server's own routes: health for people, probes for machines, status for n8n and dashboards."""
+"""The server's own routes: reranking, health for people, probes for machines, status for dashboards."""
 
 from __future__ import annotations
 
@@ -12,15 +12,35 @@ import turbov2
 from turbov2.engine.protocol import Engine
 from turbov2.errors import InvalidRequest
 from turbov2.types import ResidentStatus
+from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
+from turbov2.wire.native import adapt
+from turbov2.wire.native.schema import RerankBody
+
+_RERANK = msgspec.json.Decoder(RerankBody)
 
 
 class NativeRoutes:
     """The handlers, around one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, default_rerank_model: str) -> None:
         self._engine = engine
+        self._default_rerank_model = default_rerank_model
         self._started_s = time.monotonic()
+
+    async def rerank(self, request: Request) -> Response:
+        """POST /api/rerank. Best document first; scores as the model gives them, or in 0..1."""
+        body = parse_json(await request.body(), _RERANK)
+        model = body.model or self._default_rerank_model
+        asked, top_n = adapt.parse_rerank(body, model, request.limits), adapt.parse_top(body)
+        if not asked.documents:
+            self._engine.model(model)  # a name that is wrong is told all the same
+            return Response(msgspec.json.encode({"model": model, "results": []}))
+        result = await self._engine.rerank(asked, request.context)
+        has_documents = body.return_documents is not False
+        return Response(
+            adapt.render_rerank(model, asked.documents, result, top_n, has_documents=has_documents)
+        )
 
     async def livez(self, request: Request) -> Response:
         """GET /livez: 200 while the event loop turns."""
@@ -95,10 +115,11 @@ def _resident(resident: ResidentStatus) -> dict[str, Any]:
     return fields | {"model": resident.model.name}
 
 
-def routes(engine: Engine) -> list[Route]:
+def routes(engine: Engine, default_rerank_model: str) -> list[Route]:
     """Returns this family's routes."""
-    native = NativeRoutes(engine)
+    native = NativeRoutes(engine, default_rerank_model)
     return [
+        Route("/api/rerank", ("POST",), native.rerank, "ollama"),
         Route("/livez", ("GET",), native.livez, "native"),
         Route("/readyz", ("GET",), native.readyz, "native"),
         Route("/healthz", ("GET",), native.readyz, "native"),

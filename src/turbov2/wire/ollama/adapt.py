@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turbov2.errors import InvalidRequest
 from turbov2.types import EmbedRequest, EmbedResult
-from turbov2.units import parse_duration_s
 from turbov2.wire._http import Limits
 from turbov2.wire._inputs import check_texts
+from turbov2.wire._keep_alive import parse_keep_alive_s
+from turbov2.wire._timings import timings
 from turbov2.wire._vectors import blocks, is_small, json_row_list, json_rows
-from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, KeepAlive
-
-_FOR_EVER_S = 1e9  # 31 years; also keeps huge numbers out of date arithmetic
-
-
-def parse_keep_alive_s(value: KeepAlive) -> float | None:
-    """Returns seconds, inf for "for ever", None for the server's default. Raises: InvalidRequest."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = parse_duration_s(value)
-        except ValueError as error:
-            raise InvalidRequest(f"keep_alive: {error}", param="keep_alive") from error
-    return math.inf if value < 0 or value > _FOR_EVER_S else float(value)
+from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody
 
 
 def embed_inputs(body: EmbedBody) -> Sequence[str]:
@@ -57,22 +42,11 @@ def parse_embed(body: EmbedBody, model: str, limits: Limits) -> EmbedRequest:
 def render_embed(model: str, result: EmbedResult) -> bytes | Iterator[bytes]:
     """Returns the body of POST /api/embed, in pieces if large. `model` is spelled as the request did."""
     head = b'{"model":%b,"embeddings":' % msgspec.json.encode(model)
-    tail = b',"total_duration":%d,"load_duration":%d,"prompt_eval_count":%d%b}' % (
-        result.total_ns,
-        result.load_ns,
-        result.n_tokens,
-        _remarks(result),
-    )
+    tail = b",%b}" % timings(result)
     failed = {item.index for item in result.failed}
     if is_small(result.vectors):
         return head + _rows(result.vectors, 0, failed) + tail
     return _pieces(head, result, failed, tail)
-
-
-def _remarks(result: EmbedResult) -> bytes:
-    """Returns the fields that only some answers have: which inputs were cut, which failed."""
-    truncated = b',"truncated":%b' % msgspec.json.encode(result.truncated) if result.truncated else b""
-    return truncated + (b',"errors":%b' % msgspec.json.encode(result.failed) if result.failed else b"")
 
 
 def _pieces(head: bytes, result: EmbedResult, failed: set[int], tail: bytes) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from turbov2.engine.protocol import Engine
 from turbov2.errors import InvalidRequest, ModelNotFound, ModelUnavailable, NotCapable, NotSupported
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
+from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire.ollama import adapt, listing
 from turbov2.wire.ollama.pull import pull_frames, pull_whole
 from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, GenerateBody, ModelBody
@@ -43,7 +44,7 @@ class OllamaRoutes:
         body = parse_json(await request.body(), _EMBED)
         model = body.model or self._default_embed_model
         if not body.input:
-            await self._load_or_unload(request, model, adapt.parse_keep_alive_s(body.keep_alive))
+            await self._load_or_unload(request, model, parse_keep_alive_s(body.keep_alive))
             return Response(msgspec.json.encode({"model": model, "embeddings": []}))
         result = await self._engine.embed(adapt.parse_embed(body, model, request.limits), request.context)
         return Response(adapt.render_embed(model, result))
@@ -53,7 +54,7 @@ class OllamaRoutes:
         body = parse_json(await request.body(), _EMBEDDINGS)
         model = _required(body.model)
         if not body.prompt:
-            await self._load_or_unload(request, model, adapt.parse_keep_alive_s(body.keep_alive))
+            await self._load_or_unload(request, model, parse_keep_alive_s(body.keep_alive))
             return Response(b'{"embedding":[]}')
         result = await self._engine.embed(
             adapt.parse_embeddings(body, model, request.limits), request.context
@@ -100,7 +101,7 @@ class OllamaRoutes:
             raise ModelUnavailable(f"model '{status.name}' cannot run here: {status.reason}; {status.fix}")
         if body.prompt or body.messages or status.capability != "embed":
             raise NotCapable(f'"{status.name}" does not support {verb}', param="model")
-        keep_alive_s = adapt.parse_keep_alive_s(body.keep_alive)
+        keep_alive_s = parse_keep_alive_s(body.keep_alive)
         await self._load_or_unload(request, status.name, keep_alive_s)
         return Response(
             listing.render_done(body.model or "", verb, "unload" if keep_alive_s == 0 else "load")

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from turbov2.wire._keep_alive import KeepAlive
+
 Number = int | float
-KeepAlive = Number | str | None
 
 
 class Options(msgspec.Struct):
