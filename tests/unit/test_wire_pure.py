@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbov2.errors import InvalidRequest, MethodNotAllowed, RouteNotFound, Unauthorized
+from turbov2.errors import EmptyInput, InvalidRequest, MethodNotAllowed, RouteNotFound, Unauthorized
 from turbov2.server.auth import Keys
 from turbov2.server.routing import Router
 from turbov2.types import EmbedResult
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import Route
+from turbov2.wire._inputs import parse_inputs
 from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire._vectors import PIECE_FLOATS
 from turbov2.wire.ollama.adapt import render_embed
-from turbov2.wire.openai.adapt import parse_inputs, render_embeddings
+from turbov2.wire.openai.adapt import render_embeddings
 
 ANY = msgspec.json.Decoder(dict)
 
@@ -64,13 +65,13 @@ def test_ollama_says_what_was_cut_only_when_something_was():
     [("a", ["a"]), ("", [""]), (["a", ""], ["a", ""]), ([1, 2], [[1, 2]]), ([[1], [2, 3]], [[1], [2, 3]])],
 )
 def test_openai_inputs(value, inputs):
-    assert parse_inputs(value) == inputs
+    assert parse_inputs(value, "input") == inputs
 
 
 @pytest.mark.parametrize("value", [None, [], ["a", 1], [[1], 2], [[]], [[1], []]])
 def test_openai_inputs_that_are_none(value):
-    with pytest.raises(InvalidRequest):
-        parse_inputs(value)
+    with pytest.raises(EmptyInput if not value or [] in value else InvalidRequest):
+        parse_inputs(value, "input")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ _COHERE_PATHS = ("/rerank", "/v1/rerank")
 _TEI_PATHS = frozenset(
     ("/embed", "/embed_all", "/embed_sparse", "/predict", "/similarity", "/info", "/invocations")
 )
-_OPENAI_CODES = {"unauthorized": "invalid_api_key", "input_too_long": "context_length_exceeded"}
+_OPENAI_CODES = {
+    "unauthorized": "invalid_api_key",
+    "input_too_long": "context_length_exceeded",
+    "empty_input": "invalid_request",
+}
 
 
 def family_of(path: str) -> Family:

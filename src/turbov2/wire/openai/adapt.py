@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turbov2.errors import InvalidRequest
 from turbov2.types import EmbedRequest, EmbedResult, ItemError
-from turbov2.types.embed import Inputs
 from turbov2.wire._http import Limits
-from turbov2.wire._inputs import check_texts
+from turbov2.wire._inputs import check_texts, parse_inputs
 from turbov2.wire._vectors import base64_row, blocks, is_small, json_row_list
 from turbov2.wire.openai.schema import EmbeddingsBody
 
 
-def parse_inputs(value: str | list[str | int | list[int]] | None) -> Inputs:
-    """Returns texts, or token id lists. Raises: InvalidRequest for none, or for a mixture."""
-    if isinstance(value, str):
-        return [value]
-    if not value:
-        raise InvalidRequest("input is empty: expected a text, a list of texts, or token ids", param="input")
-    kinds = set(map(type, value))
-    if kinds == {int}:
-        return [cast("list[int]", value)]
-    if kinds == {list} and not all(value):
-        raise InvalidRequest("input holds an empty list of token ids", param="input")
-    if len(kinds) == 1:
-        return cast(Inputs, value)
-    raise InvalidRequest("input mixes texts and token ids: send one kind", param="input")
-
-
 def parse_embeddings(body: EmbeddingsBody, model: str, limits: Limits) -> EmbedRequest:
     """Returns the canonical request. Raises: InvalidRequest."""
-    inputs = parse_inputs(body.input)
+    inputs = parse_inputs(body.input, "input")
     check_texts(inputs, limits)
     return EmbedRequest(
         model=model,
