@@ -13,6 +13,7 @@ from turbov2.server.auth import Keys
 from turbov2.server.routing import Router
 from turbov2.types import EmbedResult
 from turbov2.wire._body import parse_json
+from turbov2.wire._encoding import Encoding
 from turbov2.wire._http import Route
 from turbov2.wire._inputs import parse_inputs
 from turbov2.wire._keep_alive import parse_keep_alive_s
@@ -44,7 +45,7 @@ def test_rows_are_the_numbers_exactly(shape):
 @pytest.mark.parametrize("is_base64", [False, True])
 def test_openai_data_keeps_order_and_bits(n_texts, is_base64):
     vectors = np.random.default_rng(2).standard_normal((n_texts, 16)).astype(np.float32)
-    body = json.loads(joined(render_embeddings("m", result_of(vectors), is_base64)))
+    body = json.loads(joined(render_embeddings("m", result_of(vectors), Encoding(is_base64=is_base64))))
     assert [item["index"] for item in body["data"]] == list(range(n_texts))
     values = [item["embedding"] for item in body["data"]]
     if is_base64:

@@ -1,8 +1,9 @@
-"""float32 vectors as JSON text or base64, without a Python object per number."""
+"""Vectors as JSON text or base64, without a Python object per number."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import orjson
@@ -25,17 +26,17 @@ def is_small(vectors: NDArray[np.float32]) -> bool:
     return vectors.size <= SMALL_FLOATS
 
 
-def json_rows(vectors: NDArray[np.float32]) -> bytes:
+def json_rows(vectors: NDArray[Any]) -> bytes:
     """Returns the JSON array of rows `[[...],[...]]`."""
     return orjson.dumps(np.ascontiguousarray(vectors), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def json_row_list(vectors: NDArray[np.float32]) -> list[bytes]:
+def json_row_list(vectors: NDArray[Any]) -> list[bytes]:
     """Returns each row's JSON array; one call formats all numbers."""
     text = json_rows(vectors)
     return [b"[%b]" % row for row in text[2:-2].split(b"],[")]
 
 
-def base64_row(row: NDArray[np.float32]) -> bytes:
-    """Returns the row's little-endian float32 bytes in standard base64."""
-    return pybase64.b64encode(row.astype("<f4", copy=False).data)
+def base64_row(row: NDArray[Any]) -> bytes:
+    """Returns the row's bytes, little-endian, in standard base64."""
+    return pybase64.b64encode(row.astype(row.dtype.newbyteorder("<"), copy=False).data)

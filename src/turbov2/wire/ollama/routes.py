@@ -7,6 +7,7 @@ import msgspec
 from turbov2.engine.protocol import Engine
 from turbov2.errors import InvalidRequest, ModelNotFound, ModelUnavailable, NotCapable, NotSupported
 from turbov2.wire._body import parse_json
+from turbov2.wire._encoding import encoding_of
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire.ollama import adapt, listing
@@ -46,8 +47,10 @@ class OllamaRoutes:
         if not body.input:
             await self._load_or_unload(request, model, parse_keep_alive_s(body.keep_alive))
             return Response(msgspec.json.encode({"model": model, "embeddings": []}))
-        result = await self._engine.embed(adapt.parse_embed(body, model, request.limits), request.context)
-        return Response(adapt.render_embed(model, result))
+        asked = adapt.parse_embed(body, model, request.limits)
+        result = await self._engine.embed(asked, request.context)
+        encoding = encoding_of(body.encoding_format)
+        return Response(adapt.render_embed(model, result, asked.outputs, encoding))
 
     async def embeddings(self, request: Request) -> Response:
         """POST /api/embeddings."""

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from turbov2.types import OutputKind
+from turbov2.wire._encoding import Format
 from turbov2.wire._keep_alive import KeepAlive
 
 Number = int | float
@@ -36,8 +38,10 @@ class Options(msgspec.Struct):
 
 
 class EmbedBody(msgspec.Struct):
-    """POST /api/embed. Ours: `input_type` "query" puts the model's query prompt in front; with
-    `partial_results` inputs that fail alone are null, and `errors` says why.
+    """POST /api/embed. What follows `options` is ours.
+
+    `input_type`, or `prompt_name`, "query" puts the model's query prompt in front; `outputs` are what is
+    wanted of each input; with `partial_results` inputs that fail alone are null, and `errors` says why.
     """
 
     model: str | None = None
@@ -47,6 +51,9 @@ class EmbedBody(msgspec.Struct):
     keep_alive: KeepAlive = None
     options: Options | None = None
     input_type: Literal["query", "document"] | None = None
+    prompt_name: str | None = None
+    encoding_format: Format | None = None
+    outputs: list[OutputKind] | None = None
     partial_results: bool | None = None
 
 

@@ -28,7 +28,7 @@ class OpenAIRoutes:
         result = await self._engine.embed(
             adapt.parse_embeddings(body, model, request.limits), request.context
         )
-        return Response(adapt.render_embeddings(model, result, body.encoding_format == "base64"))
+        return Response(adapt.render_embeddings(model, result, adapt.parse_encoding(body)))
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""

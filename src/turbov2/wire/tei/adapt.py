@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import orjson
@@ -11,6 +11,7 @@ from turbov2.errors import EmptyInput
 from turbov2.types import EmbedRequest, EmbedResult, Inputs, OutputKind, SparseRows, TokenVectors
 from turbov2.wire._http import Limits
 from turbov2.wire._inputs import check_texts, parse_inputs
+from turbov2.wire._outputs import sparse_rows, token_rows
 from turbov2.wire._prompts import parse_prompt_name
 from turbov2.wire._tei import check_batch, check_direction
 from turbov2.wire._vectors import blocks, is_small, json_rows
@@ -61,8 +62,8 @@ def _pieces(result: EmbedResult) -> Iterator[bytes]:
 def render_embed_all(tokens: TokenVectors) -> Iterator[bytes]:
     """Yields the body of POST /embed_all: for each input an array of its tokens' vectors."""
     separator = b"["
-    for rows in np.split(tokens.vectors, np.cumsum(tokens.lengths)[:-1]):
-        yield separator + json_rows(rows)
+    for row in token_rows(tokens):
+        yield separator + row
         separator = b","
     yield b"]"
 
@@ -70,18 +71,11 @@ def render_embed_all(tokens: TokenVectors) -> Iterator[bytes]:
 def render_embed_sparse(sparse: SparseRows) -> Iterator[bytes]:
     """Yields the body of POST /embed_sparse: for each input an array of `{"index", "value"}`."""
     separator = b"["
-    starts = np.cumsum(sparse.lengths)[:-1]
-    ids, weights = np.split(sparse.token_ids, starts), np.split(sparse.weights, starts)
-    for row_ids, row_weights in zip(ids, weights, strict=True):
-        pairs = zip(_numbers(row_ids), _numbers(row_weights), strict=True)
+    for ids, weights in sparse_rows(sparse):
+        pairs = zip(ids[1:-1].split(b","), weights[1:-1].split(b","), strict=True) if ids != b"[]" else ()
         yield separator + b"[%b]" % b",".join(b'{"index":%b,"value":%b}' % pair for pair in pairs)
         separator = b","
     yield b"]"
-
-
-def _numbers(values: np.ndarray) -> Sequence[bytes]:
-    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
-    return text[1:-1].split(b",") if len(values) else ()
 
 
 def parse_similarity(body: SimilarityBody, model: str, limits: Limits) -> EmbedRequest:
