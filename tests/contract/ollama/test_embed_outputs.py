@@ -41,9 +41,8 @@ def test_a_failed_input_is_null_in_any_encoding(server: RunningServer) -> None:
 
 
 def test_prompts_by_either_name(make_server: MakeServer, tmp_path: Path) -> None:
-    model = fake_model("prompted", tmp_path).replace(
-        "dimensions = 8", 'dimensions = 8\nquery_prompt = "find: "'
-    )
+    table = fake_model("prompted", tmp_path)
+    model = table.replace("dimensions = 8", 'dimensions = 8\nquery_prompt = "find: "')
     server = make_server(models=model, env={"TURBOV2_PRELOAD": "prompted"})
     plain = embeddings(server, model="prompted")
     assert embeddings(server, model="prompted", prompt_name="document") == plain
