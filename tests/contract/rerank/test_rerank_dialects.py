@@ -73,6 +73,7 @@ def test_raw_scores(server: RunningServer, unit_vectors: Embed, fields: dict[str
         ("/v2/rerank", {"use_activation": True}, "object"),
         ("/rerank", {"return_documents": False, "raw_scores": False}, "none"),  # Infinity
         ("/rerank", {"return_documents": True, "raw_scores": False}, "text"),
+        ("/rerank", {"return_documents": True}, "object"),  # Jina, or vLLM by way of LiteLLM
         ("/rerank", {"raw_scores": True}, "none"),
         ("/rerank", {"return_documents": False}, "none"),
         ("/rerank", {"return_documents": None, "truncation": None, "texts": None}, "object"),

@@ -44,8 +44,9 @@ def parse_top(body: RerankBody) -> int | None:
 def document_fields(body: RerankBody, path: str, documents: Sequence[str]) -> Callable[[int], bytes]:
     """Returns what gives the `document` of each result, as the dialect of the request has it.
 
-    Voyage and Infinity repeat a text, Cohere and Jina an object with it, and only when asked. vLLM always
-    does: it is taken to be meant where its fields are, and on /rerank when nothing is said.
+    Voyage and Infinity repeat a text, Cohere and Jina an object with it, and only when asked; vLLM always
+    does. Each is known by its own fields, and /rerank is vLLM's where nothing else is said. LiteLLM sends the
+    same to Infinity and to vLLM: it gets vLLM's object.
     """
     is_text = any(field is not None for field in (body.top_k, body.truncation, body.raw_scores))
     is_vllm = body.use_activation is not None or body.truncate_prompt_tokens is not None or path == "/rerank"
