@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 import turbov2
-from turbov2.cli import config, doctor, embed, explain, models, ps, pull, serve
+from turbov2.cli import config, distill, doctor, embed, eval, explain, models, ps, pull, serve
 from turbov2.cli._boundary import GuardedGroup
 
 __all__ = ["app", "main"]
 
 _MODELS = "Models"
+_QUALITY = "Making and measuring"
 _MACHINE = "Server and machine"
 
 app = typer.Typer(
@@ -35,6 +36,8 @@ app.command("models", rich_help_panel=_MODELS)(models.models)
 app.command("show", rich_help_panel=_MODELS)(models.show)
 app.command("pull", rich_help_panel=_MODELS)(pull.pull)
 app.command("delete", rich_help_panel=_MODELS)(pull.delete)
+app.command("distill", rich_help_panel=_QUALITY)(distill.distill)
+app.command("eval", rich_help_panel=_QUALITY)(eval.evaluate)
 app.command("ps", rich_help_panel=_MACHINE)(ps.ps)
 app.command("explain", rich_help_panel=_MACHINE)(explain.explain)
 app.command("doctor", rich_help_panel=_MACHINE)(doctor.doctor)

@@ -1,11 +1,21 @@
-"""How a pull looks: one bar a file on a terminal, one line a file in a log."""
+"""How long work looks: a bar on a terminal, a line for each part in a log."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from turbov2.cli._console import err
@@ -88,6 +98,43 @@ class PullDisplay:
         for task in self._bars.tasks:
             if task.total is None:
                 self._bars.update(task.id, total=task.completed)
+
+
+class CountDisplay:
+    """A context in which `step(done, total)` shows how many of the things are done and the time left."""
+
+    def __init__(self, verb: str, noun: str) -> None:
+        self._console = err()
+        self._bar = Progress(
+            TextColumn(verb),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn(f"{noun},"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            expand=True,
+        )
+        self._line = f"{verb}: {{:,}} {noun}"
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> CountDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, done: int, total: int) -> None:
+        """The count is on stderr."""
+        if self._task is None:  # nothing is drawn before the first step, so notes before it stay whole
+            self._task = self._bar.add_task("", total=total)
+            self._bar.start()
+            if not self._console.is_terminal:
+                self._console.print(Text(self._line.format(total)), soft_wrap=True)
+        self._bar.update(self._task, completed=done)
 
 
 def _shortened(name: str) -> str:
