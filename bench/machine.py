@@ -18,6 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "deposium-embeddings-turbov2", "numpy", "scipy", "tokenizers", "orjson", "msgspec", "pybase64", "uvicorn",
     "uvloop", "httptools", "model2vec", "fastapi", "pydantic", "starlette", "granian", "hypercorn",
+    "torch", "transformers", "sentence-transformers", "onnxruntime",
 )  # fmt: skip
 # Some machines preset a BLAS kernel for other software, which slows numpy (reference: here.md, section 3).
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench import machine
 from bench.picture import save
 from bench.retrieval_sets import SOURCES
-from turbov2.recipes.compare import _student_encoder
+from turbov2.recipes.compare import static_encoder
 from turbov2.recipes.metrics import DEPTH, Values, estimate, rank, score_rankings, unit_rows
 from turbov2.recipes.picture import make_figure, plot_quality
 from turbov2.recipes.retrieval import RetrievalSet, read_set
@@ -34,7 +34,7 @@ System = Callable[[RetrievalSet], dict[str, Rankings]]  # a name → its ranking
 
 def static_system(name: str, folder: Path) -> System:
     """Returns a static model as the server runs it."""
-    encode = _student_encoder(folder)
+    encode = static_encoder(folder)
     return lambda data: {name: rank(encode(data.queries) @ encode(data.documents).T, DEPTH)}
 
 
@@ -46,7 +46,7 @@ def minilm_system(folder: Path) -> System:
     model.max_seq_length = MAX_TOKENS
 
     def encode(texts: Sequence[str]) -> list[Floats]:
-        found = model.encode(list(texts), BATCH, output_value="token_embeddings", show_progress_bar=False)
+        found = model.encode(list(texts), batch_size=BATCH, output_value="token_embeddings")
         return [each.numpy() for each in found]
 
     def system(data: RetrievalSet) -> dict[str, Rankings]:

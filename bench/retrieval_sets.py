@@ -1,4 +1,4 @@
-"""Retrieval sets from Debian's documentation packages: `python -m bench.retrieval_sets OUT`; uses apt and dpkg.
+"""Retrieval sets from Debian's documentation packages: `python -m bench.retrieval_sets OUT`. Uses apt.
 
 A question or heading is the query, the text below it the document that answers it; the document does not
 hold its heading. Texts stay with their packages: here are only names, versions and hashes of the results.

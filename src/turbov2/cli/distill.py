@@ -48,7 +48,7 @@ def distill(
         typer.Option(metavar="FILE", help="Retrieval set (JSONL) on which to compare teacher and result."),
     ] = None,
 ) -> None:
-    """Distil a transformer into a static model: one vector a token, hundreds of times faster, less exact.
+    """Distil a transformer into a static model: one vector a token, a hundred times faster, less exact.
 
     Needs the extra `sentence`. The folder appears only when it is complete.
     """

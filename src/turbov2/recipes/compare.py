@@ -54,7 +54,7 @@ def compare(teacher: Path, student: Path, data: RetrievalSet, on_progress: OnPro
     documents, texts_per_s = _timed(read, data.documents, lambda done: on_progress(done, n_texts))
     offset = len(data.documents)
     queries, _ = _timed(read, data.queries, lambda done: on_progress(offset + done, n_texts))
-    look_up = _student_encoder(student)
+    look_up = static_encoder(student)
     _timed(look_up, data.documents)  # a first pass widens rows and remembers words, as a running server has
     student_documents, student_texts_per_s = _timed(look_up, data.documents)
     cosines = [queries @ documents.T, look_up(data.queries) @ student_documents.T]
@@ -83,7 +83,7 @@ def _teacher_encoder(folder: Path) -> Encode:
     return encode
 
 
-def _student_encoder(folder: Path) -> Encode:
+def static_encoder(folder: Path) -> Encode:
     """Returns the static model as this server runs it, normalised."""
     files = {name: str(folder / name) for name in ("model.safetensors", "tokenizer.json")}
     backend = StaticBackend(LoadSpec(model=folder.name, backend="static", files=files, revision=""))

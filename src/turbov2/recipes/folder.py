@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,24 +22,19 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises: OSError when `out` is there and not empty, or its parent cannot be written.
     """
+    out = out.resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
             errno.EEXIST, "this exists already; choose a folder that is new or empty", str(out)
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))  # a sibling: renaming stays atomic
+    draft = out.with_name(f".{out.name}.{os.getpid()}")  # a sibling, so that renaming is atomic
+    draft.mkdir()
     try:
         yield draft
-        draft.chmod(0o777 & ~_umask())
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_disk(folder: Path, need_bytes: int) -> None:
@@ -54,10 +48,9 @@ def check_disk(folder: Path, need_bytes: int) -> None:
 
 def write_model(folder: Path, table: NDArray[Any], tokenizer: bytes, config: Mapping[str, Any]) -> None:
     """Afterwards the folder holds a static model that Model2Vec and Sentence Transformers read as well."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file({"embeddings": table}, folder / "model.safetensors")
-    (folder / "model.safetensors").chmod(0o666 & ~_umask())  # the library makes it private
+    (folder / "model.safetensors").write_bytes(save({"embeddings": table}))
     (folder / "tokenizer.json").write_bytes(tokenizer)
     (folder / "config.json").write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2))
     kinds = {".": "StaticEmbedding", "1_Normalize": "Normalize"}

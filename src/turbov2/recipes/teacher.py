@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "first", "last"]
 OnProgress = Callable[[int, int], None]  # done, total
 
+_PACKAGES = ("torch", "transformers", "sentence_transformers")
 _BATCH_ROWS = 256
 
 
@@ -95,13 +97,13 @@ def _padding_token(files: Path, tokenizer: bytes) -> str | None:
 
 
 def _load(files: Path) -> Any:
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
+    if not all(map(find_spec, _PACKAGES)):
         raise ModelUnavailable(
             "a teacher needs the extra 'sentence': pip install 'deposium-embeddings-turbov2[sentence]'"
-        ) from error
+        )
+    import torch
+    import transformers
+
     log: Any = transformers.utils.logging
     log.disable_progress_bar()
     try:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 import orjson
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from turbov2.errors import InvalidRequest, LoadFailed
 
@@ -32,15 +32,15 @@ def build_vocabulary(tokenizer: bytes, padding: str | None, words: Sequence[str]
     Raises: LoadFailed, InvalidRequest.
     """
     teacher = _read(tokenizer, "the teacher's tokenizer.json is not a tokenizer this version reads")
-    definition = orjson.loads(tokenizer)
     teacher.no_truncation()
     teacher.no_padding()
+    definition = orjson.loads(teacher.to_str())  # older files lack fields that this one has
     before, after = _template(teacher)
     kept = _kept_tokens(definition, padding)
     new = _new_words(teacher, words)
     id_of = teacher.get_vocab()
     rows = [(*before, id_of[token], *after) for token in kept]
-    rows += [tuple(encoding.ids) for encoding in new.values()]
+    rows += new.values()
     return Vocabulary(_static_tokenizer(definition, kept, list(new)), tuple(rows))
 
 
@@ -79,14 +79,17 @@ def _kept_tokens(definition: dict[str, Any], padding: str | None) -> list[str]:
     own = _model_tokens(model)
     added = [each["content"] for each in sorted(definition["added_tokens"], key=lambda each: each["id"])]
     dropped = set(added) - {padding, _unknown_token(model)}
-    tokens = [*own, *(token for token in added if token not in set(own))]
+    tokens = dict.fromkeys([*own, *added])
     return [token for token in tokens if token not in dropped and not _UNUSED.match(token)]
 
 
-def _new_words(teacher: Tokenizer, words: Sequence[str]) -> dict[str, Encoding]:
-    """Returns how the teacher reads each word that it cuts into several tokens. Raises: InvalidRequest."""
-    found: dict[str, Encoding] = {}
-    for word in dict.fromkeys(words):
+def _new_words(teacher: Tokenizer, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Returns how the teacher reads each word that it cuts into several tokens. Raises: InvalidRequest.
+
+    Of words that it reads alike, such as "Café" and "cafe" for some, the first is taken.
+    """
+    found: dict[tuple[int, ...], str] = {}
+    for word in words:
         encoding = teacher.encode(word)
         if len(encoding) > _MAX_WORD_TOKENS:
             raise InvalidRequest(
@@ -94,8 +97,8 @@ def _new_words(teacher: Tokenizer, words: Sequence[str]) -> dict[str, Encoding]:
                 f"words have {_MAX_WORD_TOKENS} at most"
             )
         if encoding.special_tokens_mask.count(0) > 1:
-            found[word] = encoding
-    return found
+            found.setdefault(tuple(encoding.ids), word)
+    return {word: ids for ids, word in found.items()}
 
 
 def _static_tokenizer(definition: dict[str, Any], kept: list[str], words: list[str]) -> bytes:
