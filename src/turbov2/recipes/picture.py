@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from turbov2.errors import ModelUnavailable
 from turbov2.recipes.metrics import Estimate
 
-_COLOURS = ("#8b949e", "#1f6feb", "#2da44e", "#e3b341")
+_COLOURS = ("#8b949e", "#1f6feb", "#2da44e", "#e3b341", "#cf222e", "#79b8ff")
 
 
 def make_figure(width: float, height: float) -> Any:
@@ -36,7 +37,7 @@ def draw_quality(path: Path, sides: Mapping[str, Mapping[str, Estimate]], title:
 def plot_quality(axes: Any, sides: Mapping[str, Mapping[str, Estimate]], title: str) -> None:
     """Afterwards the axes hold those bars."""
     width = 0.8 / len(sides)
-    for number, ((name, quality), colour) in enumerate(zip(sides.items(), _COLOURS, strict=False)):
+    for number, ((name, quality), colour) in enumerate(zip(sides.items(), cycle(_COLOURS), strict=False)):
         means = [each.mean for each in quality.values()]
         reach = [
             [each.mean - each.low for each in quality.values()],
@@ -50,4 +51,4 @@ def plot_quality(axes: Any, sides: Mapping[str, Mapping[str, Estimate]], title: 
     axes.set_xticks(range(len(metrics)), metrics)
     axes.set_ylim(0, 1)
     axes.set_title(title, fontsize=9)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=3)
