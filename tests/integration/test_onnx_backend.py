@@ -25,7 +25,7 @@ from tests.support.tiny_onnx import export, export_module, quantise, spec_of
 from turbov2.backends.onnx import OnnxBackend
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InvalidRequest, LoadFailed
-from turbov2.types import LoadSpec, Outputs, TokenBatch
+from turbov2.types import EmbedTask, LoadSpec, Outputs, TokenBatch
 
 TEXTS = [
     "the quick brown fox",
@@ -99,7 +99,7 @@ def test_an_encoder_gives_the_mean_of_torchs_states(exports: dict[str, tuple[Pat
     assert (model.loaded.dimensions, model.loaded.max_tokens, model.loaded.dtype) == (32, 512, "float32")
     assert model.loaded.outputs == ("dense", "tokens")
     batch = model.tokenize(TEXTS)
-    found = model.embed(batch, outputs=("dense", "tokens"))
+    found = model.embed(batch, EmbedTask(("dense", "tokens")))
     assert found.dense is not None
     assert found.tokens is not None
     assert found.sparse is None
@@ -116,7 +116,7 @@ def test_three_heads_give_what_torch_gives(exports: dict[str, tuple[Path, Any]])
     assert model.loaded.outputs == KINDS
     assert model.loaded.max_tokens == 128  # 130 positions, of which XLM-R leaves two unused
     batch = model.tokenize(TEXTS)
-    found = model.embed(batch, outputs=KINDS)
+    found = model.embed(batch, EmbedTask(KINDS))
     assert found.dense is not None
     assert found.sparse is not None
     assert found.tokens is not None
@@ -168,8 +168,8 @@ def test_a_result_does_not_depend_on_what_else_is_in_the_batch(
     if kind == "pair-scorer":
         texts = [("the fox", text, "") for text in texts]
     order = np.random.default_rng(3).permutation(len(texts))
-    shuffled = model.embed(model.tokenize([texts[i] for i in order]), outputs=outputs)
-    alone = [model.embed(model.tokenize([texts[i]]), outputs=outputs) for i in order]
+    shuffled = model.embed(model.tokenize([texts[i] for i in order]), EmbedTask(outputs))
+    alone = [model.embed(model.tokenize([texts[i]]), EmbedTask(outputs)) for i in order]
     together = Outputs(
         np.concatenate([each.dense for each in alone if each.dense is not None]),
         shuffled.sparse and _join_sparse(alone),
@@ -239,7 +239,7 @@ def test_long_empty_and_no_texts(exports: dict[str, tuple[Path, Any]]) -> None:
     np.testing.assert_array_equal(
         dense[0], dense[2]
     )  # what stays is read the same, the last special token included
-    empty = model.embed(model.tokenize([]), outputs=("dense", "tokens"))
+    empty = model.embed(model.tokenize([]), EmbedTask(("dense", "tokens")))
     assert empty.dense is not None
     assert empty.dense.shape == (0, 32)
     assert empty.tokens is not None

@@ -25,7 +25,7 @@ from turbov2.backends.protocol import Embedder  # noqa: E402
 from turbov2.backends.sentence import SentenceBackend  # noqa: E402
 from turbov2.backends.torch_models import TorchModel, TorchOptions, first_layers, folder_of  # noqa: E402
 from turbov2.errors import InvalidRequest, LoadFailed, ModelUnavailable, OutOfMemory, TurboError  # noqa: E402
-from turbov2.types import TokenBatch  # noqa: E402
+from turbov2.types import EmbedTask, TokenBatch  # noqa: E402
 
 LAST = {"pooling_mode_lasttoken": True}
 TEXTS = ["The quick brown fox.", "", "a dog " * 30, "機械学習", "jumps over the lazy dog", "x"]
@@ -100,8 +100,8 @@ def test_no_rows_and_rows_without_tokens_have_vectors_too(backend: SentenceBacke
 
 def test_token_vectors_are_the_normalised_last_states(backend: SentenceBackend) -> None:
     tokens = backend.tokenize(TEXTS)
-    both = backend.embed(tokens, outputs=("dense", "tokens"))
-    alone = backend.embed(tokens, outputs=("tokens",))
+    both = backend.embed(tokens, EmbedTask(("dense", "tokens")))
+    alone = backend.embed(tokens, EmbedTask(("tokens",)))
     assert both.tokens is not None
     assert both.tokens.lengths.tolist() == tokens.lengths.tolist()
     assert np.abs(np.linalg.norm(both.tokens.vectors, axis=1) - 1).max() <= 1e-5
@@ -153,7 +153,7 @@ def test_cut_layers_share_the_weights(tmp_path: Path) -> None:
     assert (len(view.encoder.layer), len(module.encoder.layer)) == (2, 3)
     for wrong in (0, 4):
         with pytest.raises(LoadFailed, match=f"{wrong} layers"):
-            backend.embed(backend.tokenize(TEXTS), layers=wrong)
+            backend.embed(backend.tokenize(TEXTS), EmbedTask(layers=wrong))
 
 
 def test_nf4_is_a_model_of_rounded_weights(tmp_path: Path) -> None:
@@ -210,7 +210,6 @@ def test_options_are_checked(tmp_path: Path) -> None:
     assert "no option 'speed'; it has dtype, quantization" in refusal(folder, options={"speed": 2})
     for option in ({"dtype": "int8"}, {"threads": 0}, {"quantization": None}):
         assert f"option '{next(iter(option))}'" in refusal(folder, options=option)
-    assert "9 layers" in refusal(folder, layers=9)
     if not torch.cuda.is_available():
         assert "'cuda:0'" in refusal(folder, device="cuda:0")
     backend = SentenceBackend(spec_of(folder, options={"attention": "flash_attention_2"}))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from turbov2.backends.options import read_options
 from turbov2.backends.packed import first_position
 from turbov2.backends.tokenizer import TextTokenizer
 from turbov2.backends.tokens import pad_right, require_pairs
-from turbov2.backends.torch_models import TorchModel, TorchOptions, file_of, folder_of, read_options
+from turbov2.backends.torch_models import TorchModel, TorchOptions, file_of, folder_of
 from turbov2.errors import LoadFailed
-from turbov2.types import Inputs, Loaded, LoadSpec, OutputKind, Outputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 
 class CrossEncoderBackend:
@@ -50,9 +51,7 @@ class CrossEncoderBackend:
         """Returns the pairs with their special tokens. Raises: InvalidRequest for anything but pairs."""
         return self._tokenizer.encode(require_pairs(inputs), self.loaded.max_tokens)
 
-    def embed(
-        self, tokens: TokenBatch, *, outputs: tuple[OutputKind, ...] = ("dense",), is_precise: bool = False
-    ) -> Outputs:
+    def embed(self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False) -> Outputs:
         """Returns the raw logits, `[n, 1]` float32, as `dense`: the only output."""
         ids, is_token = pad_right(tokens, self._pad_id)
         feed = {"input_ids": ids, "attention_mask": is_token.astype(np.int64)}

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
@@ -52,29 +52,10 @@ class TorchOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # of the whole process; None: torch's choice
 
 
-Options = TypeVar("Options", bound=TorchOptions)
-
-
-def read_options(spec: LoadSpec, kind: type[Options]) -> Options:
-    """Returns the options, checked. Raises: LoadFailed, naming the option that is unknown or wrong."""
-    known = kind.__struct_fields__
-    for name, value in spec.options.items():
-        if name not in known:
-            raise LoadFailed(f"backend '{spec.backend}' has no option '{name}'; it has {', '.join(known)}")
-        try:
-            msgspec.convert({name: value}, kind)
-        except msgspec.ValidationError as error:
-            message = (
-                f"option '{name}' of backend '{spec.backend}' has the wrong type or value: {value!r:.80}"
-            )
-            raise LoadFailed(message) from error
-    return msgspec.convert(spec.options, kind)
-
-
 class TorchModel:
     """A transformers model in memory, on its device, in evaluation mode. Thread-safe through `computing`.
 
-    module: the transformers model; `spec.layers` of its layers are kept.
+    module: the transformers model.
     dtype: of the weights as they are used: a torch dtype's name, or "nf4".
     n_parameters: counted before quantisation.
     n_layers: what `first_layers` can cut; 0 for an architecture whose layers are not found.
@@ -89,8 +70,6 @@ class TorchModel:
         self.device = _device(spec.device)
         with memory_errors(spec.model):
             module = _load(kind, folder, self.device, options)
-        if spec.layers is not None:
-            module = first_layers(module, spec.layers)
         self.module: PreTrainedModel = module
         is_quantized = getattr(module, "is_loaded_in_4bit", False)
         self.dtype = "nf4" if is_quantized else str(module.dtype).removeprefix("torch.")

@@ -89,7 +89,9 @@ def static_encoder(folder: Path) -> Encode:
     backend = StaticBackend(LoadSpec(model=folder.name, backend="static", files=files, revision=""))
 
     def encode(texts: Sequence[str]) -> FloatMatrix:
-        return unit_rows(backend.embed(backend.tokenize(texts)))
+        vectors = backend.embed(backend.tokenize(texts)).dense
+        assert vectors is not None, "dense vectors were asked for. This is a bug."
+        return unit_rows(vectors)
 
     return encode
 

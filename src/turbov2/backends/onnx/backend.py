@@ -20,7 +20,7 @@ from turbov2.backends.onnx.rows import Rows, group_rows, take_rows
 from turbov2.backends.options import read_options
 from turbov2.backends.tokenizer import TextTokenizer
 from turbov2.errors import LoadFailed
-from turbov2.types import Inputs, Loaded, LoadSpec, OutputKind, Outputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 _MAX_SIDE_BY_SIDE = 4  # runs at once; further cores share the work of one run
 # Tokens of one run: on a CPU larger ones are no faster, at 2,048 slower (bench/onnx_batches.py).
@@ -74,18 +74,18 @@ class OnnxBackend:
     def embed(
         self,
         tokens: TokenBatch,
+        task: EmbedTask = DENSE,
         *,
-        outputs: tuple[OutputKind, ...] = ("dense",),
         is_precise: bool = False,
     ) -> Outputs:
-        """Returns what `outputs` names, some of `loaded.outputs`; dense `[n, 1]` is a reranker's raw score.
+        """Returns the task's outputs, some of `loaded.outputs`; dense `[n, 1]` is a reranker's raw score.
 
         An input without any tokens has the zero vector, no weights and no token vectors.
         """
         heads = self._heads
-        names = heads.needed(outputs)
+        names = heads.needed(task.outputs)
         size = self._graph.widths[heads.tokens] if heads.tokens else 0
-        assembly = Assembly(tokens, outputs, heads, self.loaded.dimensions or 0, size)
+        assembly = Assembly(tokens, task.outputs, heads, self.loaded.dimensions or 0, size)
 
         def compute(indices: NDArray[np.intp]) -> None:
             rows = take_rows(tokens, indices, self._tokenizer.pad_id)

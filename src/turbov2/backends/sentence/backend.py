@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 from transformers import PreTrainedModel
 
+from turbov2.backends.options import read_options
 from turbov2.backends.packed import first_position, hidden_states, pack
 from turbov2.backends.sentence.pooling import Dense, pool
 from turbov2.backends.sentence.recipe import DenseStep, Recipe, read_recipe
@@ -20,11 +21,9 @@ from turbov2.backends.torch_models import (
     file_of,
     first_layers,
     folder_of,
-    read_options,
 )
 from turbov2.errors import LoadFailed
-from turbov2.types import Inputs, Loaded, LoadSpec, TokenBatch
-from turbov2.types.embed import OutputKind, Outputs, TokenVectors
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch, TokenVectors
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
@@ -35,7 +34,7 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 class SentenceBackend:
     """The vectors that `SentenceTransformer(folder).encode` gives, without its padding.
 
-    One set of weights gives the vectors of any number of first layers (2D Matryoshka): `embed` takes it.
+    One set of weights gives the vectors of any number of first layers (2D Matryoshka), as a task asks.
     """
 
     def __init__(self, spec: LoadSpec) -> None:
@@ -75,21 +74,20 @@ class SentenceBackend:
     def embed(
         self,
         tokens: TokenBatch,
+        task: EmbedTask = DENSE,
         *,
-        outputs: tuple[OutputKind, ...] = ("dense",),
         is_precise: bool = False,
-        layers: int | None = None,
     ) -> Outputs:
         """Returns dense vectors, and of every token, special ones included, its normalised last state.
 
-        layers: run only the first so many; None runs all. Raises: LoadFailed when there are not so many.
+        Raises: LoadFailed when the task wants more layers than there are.
         """
-        module = self._first(layers)
+        module = self._first(task.layers)
         with self._model.computing(is_precise=is_precise):
             states = self._states(module, tokens)
             return Outputs(
-                dense=self._dense(states, tokens) if "dense" in outputs else None,
-                tokens=_token_vectors(states, tokens) if "tokens" in outputs else None,
+                dense=self._dense(states, tokens) if "dense" in task.outputs else None,
+                tokens=_token_vectors(states, tokens) if "tokens" in task.outputs else None,
             )
 
     def free_caches(self) -> None:
