@@ -3,6 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What torch brings or leaves out by itself, as its build for this machine wants it.
+TORCH_PACKAGES := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cccl \
+  nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand \
+  nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 \
+  nvidia-nvtx
 # A stamp per set of packages: reinstalled when its list changes.
 SERVE_STAMP := $(VENV)/.serve-installed
 DEV_STAMP := $(VENV)/.dev-installed
@@ -53,7 +58,8 @@ lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml --extra starter --output-file requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  pyproject.toml requirements/dev.in --output-file requirements/dev.txt
+	  $(addprefix --no-emit-package ,$(TORCH_PACKAGES)) \
+	  pyproject.toml --extra onnx --extra nf4 requirements/dev.in --output-file requirements/dev.txt
 
 clean:
 	rm -rf $(VENV)
@@ -72,7 +78,8 @@ $(SERVE_STAMP): $(BIN)/python requirements/serve.txt pyproject.toml
 	@touch $@
 
 $(DEV_STAMP): $(BIN)/python requirements/dev.txt pyproject.toml
-	@echo "Installing what tests and checks need into $(VENV) (once, about a minute) ..."
-	$(PIP) install --quiet --require-hashes --requirement requirements/dev.txt
+	@echo "Installing what tests and checks need into $(VENV) (once, some minutes) ..."
+	$(PIP) install --quiet --no-deps --require-hashes --requirement requirements/dev.txt
+	$(PIP) install --quiet "$$(grep '^torch==' requirements/dev.in)"
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@

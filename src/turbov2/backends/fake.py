@@ -105,14 +105,14 @@ class FakeBackend:
         return to_batch(_rows(inputs, self._options), self.loaded.max_tokens)
 
     def embed(self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False) -> Outputs:
-        """Returns dense `[n, dimensions]` float32 in [-1, 1); how often each id occurs; a vector a token.
+        """Returns dense `[n, dimensions]` float32 in [-1, 1), times `layers`; each id's count; token vectors.
 
         Raises: OutOfMemory, InferenceFailed when told to.
         """
         cost = self._cost(tokens)
         self._spend(cost)
         self._misbehave(tokens, cost)
-        vectors = _vectors(tokens, self.loaded.dimensions or 0)
+        vectors = _vectors(tokens, self.loaded.dimensions or 0) * np.float32(task.layers or 1)
         if not (is_precise and self._options.nan_heals):
             vectors[[_NAN_ID in row for row in _ids_of(tokens)]] = np.nan
         return Outputs(

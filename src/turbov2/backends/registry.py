@@ -7,25 +7,32 @@ import importlib.util
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from turbov2.backends.protocol import BackendFactory
 from turbov2.errors import ModelUnavailable
 
 
 class BackendEntry(msgspec.Struct, frozen=True):
-    """`target` is "module:Class"; `requires` are the modules that must be importable."""
+    """`target` is "module:Class"; `requires` are the modules that must be importable.
+
+    library_bytes: what a child process takes for them, before any weights.
+    """
 
     target: str
     requires: tuple[str, ...] = ()
+    library_bytes: int = 0
 
+
+# USS of a child that imported them, less one that did not; measured on Linux with Python 3.11.
+_TORCH = BackendEntry("", requires=("torch", "transformers"), library_bytes=340_000_000)
+_ONNX = BackendEntry("", requires=("onnxruntime",), library_bytes=40_000_000)
 
 BACKENDS: dict[str, BackendEntry] = {
     "static": BackendEntry("turbov2.backends.static:StaticBackend"),
-    "sentence": BackendEntry("turbov2.backends.sentence:SentenceBackend", ("torch", "transformers")),
-    "onnx": BackendEntry("turbov2.backends.onnx:OnnxBackend", requires=("onnxruntime",)),
-    "cross_encoder": BackendEntry(
-        "turbov2.backends.cross_encoder:CrossEncoderBackend", ("torch", "transformers")
-    ),
+    "onnx": replace(_ONNX, target="turbov2.backends.onnx:OnnxBackend"),
+    "sentence": replace(_TORCH, target="turbov2.backends.sentence:SentenceBackend"),
+    "cross_encoder": replace(_TORCH, target="turbov2.backends.cross_encoder:CrossEncoderBackend"),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 

@@ -32,9 +32,12 @@ def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
 
 def full_dimensions(spec: ModelSpec, loaded: Loaded) -> int | None:
     """Returns how long the model's vectors are: a name may stand for the first part of longer ones."""
-    if loaded.dimensions is None or not spec.matryoshka or spec.dimensions is None:
-        return loaded.dimensions
-    return min(spec.dimensions, loaded.dimensions)
+    return first_dimensions(spec.dimensions if spec.matryoshka else None, loaded.dimensions)
+
+
+def first_dimensions(named: int | None, loaded: int | None) -> int | None:
+    """Returns the smaller number of those known."""
+    return min((n for n in (named, loaded) if n is not None), default=None)
 
 
 def _check_dimensions(spec: ModelSpec, full: int | None, request: EmbedRequest) -> None:

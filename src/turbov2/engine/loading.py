@@ -132,4 +132,6 @@ def _child_environment() -> dict[str, str]:
         "OMP_NUM_THREADS": str(n_cores),
         "OMP_WAIT_POLICY": "PASSIVE",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        # Nothing is fetched while a model loads or runs: bitsandbytes would look for kernels.
+        "HF_HUB_OFFLINE": "1",
     }

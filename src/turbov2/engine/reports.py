@@ -8,6 +8,7 @@ import math
 
 import msgspec
 
+from turbov2.engine.checks import first_dimensions
 from turbov2.engine.held import HeldModel
 from turbov2.residency import Resident
 from turbov2.types import Loaded, MemoryPlan, ModelStatus, ResidentStatus
@@ -21,7 +22,7 @@ def as_loaded(status: ModelStatus, loaded: Loaded | None) -> ModelStatus:
         status,
         availability="ready",
         dtype=loaded.dtype,
-        dimensions=loaded.dimensions,
+        dimensions=first_dimensions(status.dimensions if status.is_matryoshka else None, loaded.dimensions),
         max_tokens=loaded.max_tokens,
         pooling=loaded.pooling,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from turbov2.backends.registry import BACKENDS
 from turbov2.catalog import ModelSpec
 from turbov2.types import LoadSpec
 
@@ -42,7 +43,7 @@ def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
         for name, path in load.files.items()
         if name.endswith(_WEIGHT_SUFFIXES)
     )
-    process = PROCESS_BYTES if spec.runner == "process" else 0
+    process = PROCESS_BYTES + BACKENDS[spec.backend].library_bytes if spec.runner == "process" else 0
     if is_on_cpu:
         return {"host": max(weights, spec.host_bytes) + process}
     return {"host": process + spec.host_bytes, load.device: max(weights, spec.device_bytes)}
