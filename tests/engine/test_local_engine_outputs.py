@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.engine.test_local_engine import CONTEXT, KINDS, embed, model, raw, serving, unit
+from turbov2.catalog import Golden
 from turbov2.engine import LocalEngine
 from turbov2.engine.scores import max_sim, probabilities
-from turbov2.errors import InferenceFailed, InvalidRequest, NotCapable, NotFinite
+from turbov2.errors import InferenceFailed, InvalidRequest, LoadFailed, NotCapable, NotFinite
 from turbov2.types import RerankRequest, RerankResult, TokenVectors
 
 pytestmark = pytest.mark.timeout(60)
@@ -144,3 +145,23 @@ async def test_cut_documents_are_told(tmp_path: Path) -> None:
     async with serving(tmp_path, model(tmp_path, max_tokens=3)) as engine:
         result = await rank(engine, ["one two three", "one two three four"])
         assert result.truncated == (1,)
+
+
+# --- a look at the numbers at load
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_model_whose_numbers_are_off_is_not_served(tmp_path: Path, kind: str) -> None:
+    values = unit(raw("a b"))[0, :3].tolist()
+    right, wrong = (Golden("a b", tuple(v + change for v in values)) for change in (0.00005, 0.001))
+    specs = [
+        model(tmp_path, "right", kind, golden=(right,)),
+        model(tmp_path, "wrong", kind, golden=(right, wrong)),
+        model(tmp_path, "nan", kind, golden=(right,), nan_on="a b"),
+    ]
+    async with serving(tmp_path, *specs) as engine:
+        assert (await embed(engine, "x", name="right")).vectors.shape == (1, 8)
+        with pytest.raises(LoadFailed, match="its numbers are off: the vector of 'a b' begins"):
+            await embed(engine, "x", name="wrong")
+        with pytest.raises((LoadFailed, NotFinite)):
+            await embed(engine, "x", name="nan")

@@ -8,6 +8,7 @@ from turbov2.errors import InvalidRequest, ModelNotFound
 NAMED = [
     "m2v-bge-m3-1024d",
     "bge-m3-onnx",
+    "bge-m3-maxsim",
     "gemma-768d",
     "qwen3-embed",
     "mxbai-embed-2d",
@@ -27,6 +28,7 @@ NAMED = [
     "bitnet-8b",
     "wordllama-256d",
     "minilm-384d",
+    "minilm-maxsim",
     "all-minilm-l6-v2",
     "whisper-tiny.en",
     "smollm2-135m",

@@ -110,6 +110,6 @@ def _with_override(spec: ModelSpec, overrides: Mapping[str, str]) -> ModelSpec:
     repo, _, revision = overrides[weights.repo_variable].partition("@")
     if repo == weights.repo and not revision:
         return spec
-    # The operator named this source, so the shipped commit does not apply; `repo@commit` pins another.
+    # The operator named this source, so what is known of the shipped one does not apply; `repo@commit` pins.
     changed = msgspec.structs.replace(weights, repo=repo, revision=revision)
-    return msgspec.structs.replace(spec, weights=changed)
+    return msgspec.structs.replace(spec, weights=changed, golden=())

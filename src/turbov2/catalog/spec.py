@@ -54,6 +54,14 @@ class PathWeights(msgspec.Struct, frozen=True, tag="path", tag_field="kind", for
 Weights = HubWeights | PackageWeights | PathWeights
 
 
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a text's unit vector begins, by the library of the model's maker. Checked at every load."""
+
+    text: str
+    values: tuple[float, ...]
+    tolerance: float = 1e-4
+
+
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the product knows of a model before it is loaded."""
 
@@ -82,6 +90,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Priority = "normal"  # idle models of a lower class are evicted first
     keep_alive: str = ""  # idle time before unloading, e.g. "30m"; empty: the server's default
     starter: bool = False
+    golden: tuple[Golden, ...] = ()
     options: dict[str, Any] = {}  # handed to the backend as they are
 
     @property

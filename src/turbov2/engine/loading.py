@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from turbov2.batching import SAMPLE, Batcher, BatchLimits, BatchRecord, Slices, VectorCache, learn_limits
 from turbov2.catalog import ModelSpec
+from turbov2.engine.golden import check_golden
 from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import Shelf, weights_key
 from turbov2.engine.sizes import estimate_bytes
@@ -57,6 +58,7 @@ class Loader:
         runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
+            await check_golden(runner, spec)
             limits = await learn_limits(
                 runner,
                 sample=[("", SAMPLE, "")] if "rerank" in loaded.capabilities else [SAMPLE],
