@@ -34,7 +34,15 @@ NAMED = [
     "smollm2-135m",
     "rapidocr",
 ]
-STARTER = {"wordllama-256d", "minilm-384d", "vl-classifier", "rapidocr", "whisper-tiny.en", "smollm2-135m"}
+STARTER = {
+    "wordllama-256d",
+    "minilm-384d",
+    "minilm-maxsim",
+    "vl-classifier",
+    "rapidocr",
+    "whisper-tiny.en",
+    "smollm2-135m",
+}
 
 
 @pytest.fixture(scope="module")
