@@ -65,6 +65,21 @@ def test_langchain(server: RunningServer, unit_vectors: Embed) -> None:
     np.testing.assert_allclose(answer["embedding"], unit_vectors(["a first text"])[0], atol=1e-7)
 
 
+def test_n8n_reranker(server: RunningServer, unit_vectors: Embed) -> None:
+    """Row 12: each mode of the node ranks alike; what it makes of a score depends on the mode."""
+    answer = run_script(server, "n8n-reranker.cjs")
+    assert answer["detected"] == "ollama"  # until a classifier runs here
+    texts = ["How do cats sleep?", "The stock market fell today.", "Cats sleep sixteen hours a day.",
+             "A cat is an animal."]  # fmt: skip
+    vectors = unit_vectors(texts)
+    cosines = vectors[1:] @ vectors[0]
+    best = np.argsort(-cosines)[:2].tolist()
+    for mode, ranked in answer["found"].items():
+        assert [index for index, _ in ranked] == best, mode
+        wanted = cosines if mode in ("custom", "vl-classifier") else (1 + cosines) / 2
+        np.testing.assert_allclose([score for _, score in ranked], wanted[best], atol=1e-5)
+
+
 def test_the_lock_names_exact_versions_and_no_registry() -> None:
     lock = json.loads((FOLDER / "package-lock.json").read_text())
     wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"]

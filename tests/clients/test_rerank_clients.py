@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import importlib
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,12 @@ DOCUMENTS = ["The stock market fell today.", "Cats sleep sixteen hours a day.", 
 
 # What they do with warnings and connections is their own.
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

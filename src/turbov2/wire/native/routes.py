@@ -71,7 +71,7 @@ class NativeRoutes:
                     "events": self._engine.events(),
                     "vram_usage": sum(resident.device_bytes for resident in residents),
                     "has_classifier": "classify" in runnable,
-                    "has_reranker": "rerank" in runnable,
+                    "has_reranker": not runnable.isdisjoint(("rerank", "embed")),  # the latter rank by cosine
                     "cloud": {"disabled": True, "source": "none"},
                 }
             )

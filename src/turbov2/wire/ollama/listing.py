@@ -54,13 +54,13 @@ def render_show(model: ModelStatus) -> bytes:
     )
 
 
-def render_done(model: str, verb: str, reason: str) -> bytes:
-    """Returns the one object that answers an empty generate or chat: loaded or unloaded."""
-    empty = {"message": {"role": "assistant", "content": ""}} if verb == "chat" else {"response": ""}
+def render_done(model: str, verb: str, reason: str, text: str = "") -> bytes:
+    """Returns the one object that answers a generate or chat which loads, unloads or judges."""
+    answer = {"message": {"role": "assistant", "content": text}} if verb == "chat" else {"response": text}
     done = {
         "model": model,
         "created_at": dt.datetime.now(dt.UTC),
-        **empty,
+        **answer,
         "done": True,
         "done_reason": reason,
     }

@@ -11,6 +11,7 @@ from turbov2.wire._encoding import encoding_of
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire.ollama import adapt, listing
+from turbov2.wire.ollama.judging import parse_judging, render_judgement
 from turbov2.wire.ollama.pull import pull_frames, pull_whole
 from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, GenerateBody, ModelBody
 
@@ -96,15 +97,19 @@ class OllamaRoutes:
         return Response(b"")
 
     async def generate(self, request: Request) -> Response:
-        """POST /api/generate and /api/chat: loading and unloading, until a model generates."""
+        """POST /api/generate and /api/chat: loading, unloading and judging, until a model generates."""
         body = parse_json(await request.body(), _GENERATE)
         verb = "chat" if request.scope["path"] == "/api/chat" else "generate"
         status = self._engine.model(_required(body.model) if verb == "chat" else body.model or "")
         if status.availability == "unavailable":
             raise ModelUnavailable(f"model '{status.name}' cannot run here: {status.reason}; {status.fix}")
+        keep_alive_s = parse_keep_alive_s(body.keep_alive)
+        asked = parse_judging(body.prompt or "", status.name, keep_alive_s) if verb == "generate" else None
+        if asked is not None and status.capability in ("embed", "rerank"):
+            text = render_judgement(await self._engine.rerank(asked, request.context))
+            return Response(listing.render_done(body.model or "", verb, "stop", text))
         if body.prompt or body.messages or status.capability != "embed":
             raise NotCapable(f'"{status.name}" does not support {verb}', param="model")
-        keep_alive_s = parse_keep_alive_s(body.keep_alive)
         await self._load_or_unload(request, status.name, keep_alive_s)
         return Response(
             listing.render_done(body.model or "", verb, "unload" if keep_alive_s == 0 else "load")
