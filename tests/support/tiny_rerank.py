@@ -73,7 +73,7 @@ def save_cross_encoder(family: Encoder, folder: Path, *, n_labels: int = 1) -> P
     return _save(model_class, config, folder)
 
 
-def save_causal(family: Decoder, folder: Path, *, n_positions: int = 32_768) -> Path:
+def save_causal(family: Decoder, folder: Path, *, n_positions: int = 32_768, is_tied: bool = True) -> Path:
     """Writes a causal language model with a chat model's tokenizer. Returns the folder."""
     save_tokenizer("qwen", folder)
     config_class, model_class, fields = {
@@ -83,7 +83,7 @@ def save_causal(family: Decoder, folder: Path, *, n_positions: int = 32_768) -> 
     config = config_class(
         vocab_size=_n_tokens(folder),
         num_key_value_heads=2,
-        tie_word_embeddings=True,
+        tie_word_embeddings=is_tied,
         max_position_embeddings=n_positions,
         **_SIZES,
         **fields,

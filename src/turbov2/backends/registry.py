@@ -33,6 +33,7 @@ BACKENDS: dict[str, BackendEntry] = {
     "onnx": replace(_ONNX, target="turbov2.backends.onnx:OnnxBackend"),
     "sentence": replace(_TORCH, target="turbov2.backends.sentence:SentenceBackend"),
     "cross_encoder": replace(_TORCH, target="turbov2.backends.cross_encoder:CrossEncoderBackend"),
+    "causal_rerank": replace(_TORCH, target="turbov2.backends.causal_rerank:CausalRerankBackend"),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 
