@@ -16,6 +16,7 @@ NAMED = [
     "mxbai-embed-2d-turbo",
     "mxbai-rerank-v2",
     "mxbai-rerank-xsmall",
+    "qwen3-reranker",
     "qwen3-rerank",
     "vl-classifier",
     "lfm25-vl",

@@ -16,7 +16,7 @@ def entry(number: int, dimensions: int = 4) -> CachedVector:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    cache = VectorCache(3 * 600)
+    cache = VectorCache(3 * 700)
     for number in range(3):
         cache.put(str(number), str(number), entry(number))
     assert cache.get("0") is not None

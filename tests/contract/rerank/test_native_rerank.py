@@ -147,7 +147,7 @@ def test_what_was_cut_off_and_what_failed(server: RunningServer) -> None:
         ({"keep_alive": "5"}, 400, "keep_alive: "),
         ({"model": "nope"}, 404, "model 'nope' not found"),
         ({"model": "whisper-base"}, 400, "model 'whisper-base' does not "),
-        ({"instruction": "find cats"}, 400, "reads no instruction: leave it out"),
+        ({"instruction": "find cats"}, 400, "reads no instruction; leave it out"),
         ({"model": FAKE, "documents": ["fail-now"]}, 500, "told to fail on"),
         ({"model": FAKE, "documents": ["nan-now"]}, 400, "NaN"),
         ({"model": FAKE, "documents": ["a b c d e f g h i"], "truncate": False}, 400, "exceeds the context"),

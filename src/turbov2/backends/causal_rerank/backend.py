@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from turbov2.backends.causal_rerank.recipes import RECIPES, Recipe, RecipeName
+from turbov2.backends.options import read_options
 from turbov2.backends.packed import hidden_states, pack
 from turbov2.backends.tokenizer import TextTokenizer
 from turbov2.backends.tokens import offsets_of, require_pairs
-from turbov2.backends.torch_models import TorchModel, TorchOptions, file_of, folder_of, read_options
+from turbov2.backends.torch_models import TorchModel, TorchOptions, file_of, folder_of
 from turbov2.errors import LoadFailed
-from turbov2.types import Inputs, Loaded, LoadSpec, OutputKind, Outputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
 
 class CausalRerankOptions(TorchOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,6 +47,7 @@ class CausalRerankBackend:
             max_tokens=self._recipe.max_tokens,
             n_vocabulary=tokenizer.n_vocabulary,
             n_parameters=self._model.n_parameters,
+            reads_instructions=True,
             is_padded=not is_packed,
         )
 
@@ -53,9 +55,7 @@ class CausalRerankBackend:
         """Returns the pairs inside the recipe's prompt. Raises: InvalidRequest for anything but pairs."""
         return self._recipe.encode(require_pairs(inputs))
 
-    def embed(
-        self, tokens: TokenBatch, *, outputs: tuple[OutputKind, ...] = ("dense",), is_precise: bool = False
-    ) -> Outputs:
+    def embed(self, tokens: TokenBatch, task: EmbedTask = DENSE, *, is_precise: bool = False) -> Outputs:
         """Returns the log-odds, `[n, 1]` float32, as `dense`: the only output."""
         ends = offsets_of(tokens.lengths)[1:]
         with self._model.computing(is_precise=is_precise):
