@@ -33,7 +33,18 @@ def test_the_drawn_tree_names_every_class_and_status():
 
 @pytest.mark.parametrize(
     ("path", "family"),
-    [("/v1/x", "openai"), ("/api/x", "ollama"), ("/", "ollama"), ("/healthz", "native"), ("/v11", "native")],
+    [
+        ("/v1/x", "openai"),
+        ("/api/x", "ollama"),
+        ("/", "ollama"),
+        ("/healthz", "native"),
+        ("/v11", "native"),
+        ("/v2/x", "cohere"),
+        ("/rerank", "cohere"),
+        ("/v1/rerank", "cohere"),
+        ("/score", "openai"),
+        ("/embed", "tei"),
+    ],
 )
 def test_unrouted_errors_take_the_shape_of_their_path(path, family):
     assert family_of(path) == family
