@@ -29,7 +29,7 @@ DOCUMENTS = [
 PAIRS: list[Pair] = [(QUERY, document, "") for document in DOCUMENTS]
 
 _SIZES: dict[str, Any] = {
-    "hidden_size": 32,
+    "hidden_size": 64,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 64,
@@ -54,7 +54,7 @@ def save_cross_encoder(family: Encoder, folder: Path, *, n_labels: int = 1) -> P
                 "position_biased_input": False,
                 "type_vocab_size": 0,
                 "max_position_embeddings": 512,
-                "pooler_hidden_size": 32,
+                "pooler_hidden_size": 64,
             },
         ),
         "bert": (
