@@ -241,11 +241,13 @@ def test_half_precision_stays_near_and_can_be_asked_to_be_precise(folder, recipe
     )  # the weights themselves are rounded
 
 
-def test_four_bit_weights_keep_the_order_roughly(folder, recipe, backend):
+def test_four_bit_weights_keep_the_order_roughly(tmp_path, recipe):
     pytest.importorskip("bitsandbytes", reason="needs the extra 'nf4'")
+    # bitsandbytes packs blocks of 64: on some processors it needs inputs of a multiple of that.
+    folder = save_causal(FAMILY_OF[recipe], tmp_path, hidden_size=64, initializer_range=0.15)
     packed = load(folder, recipe, quantization="nf4")
     assert packed.loaded.dtype == "nf4"
-    assert np.corrcoef(score(packed, PAIRS), score(backend, PAIRS))[0, 1] > 0.9
+    assert np.corrcoef(score(packed, PAIRS), score(load(folder, recipe), PAIRS))[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("inputs", [["a text"], [[1, 2]]])

@@ -29,7 +29,7 @@ DOCUMENTS = [
 PAIRS: list[Pair] = [(QUERY, document, "") for document in DOCUMENTS]
 
 _SIZES: dict[str, Any] = {
-    "hidden_size": 64,
+    "hidden_size": 32,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 64,
@@ -54,7 +54,7 @@ def save_cross_encoder(family: Encoder, folder: Path, *, n_labels: int = 1) -> P
                 "position_biased_input": False,
                 "type_vocab_size": 0,
                 "max_position_embeddings": 512,
-                "pooler_hidden_size": 64,
+                "pooler_hidden_size": 32,
             },
         ),
         "bert": (
@@ -73,7 +73,9 @@ def save_cross_encoder(family: Encoder, folder: Path, *, n_labels: int = 1) -> P
     return _save(model_class, config, folder)
 
 
-def save_causal(family: Decoder, folder: Path, *, n_positions: int = 32_768, is_tied: bool = True) -> Path:
+def save_causal(
+    family: Decoder, folder: Path, *, n_positions: int = 32_768, is_tied: bool = True, **sizes: Any
+) -> Path:
     """Writes a causal language model with a chat model's tokenizer. Returns the folder."""
     save_tokenizer("qwen", folder)
     config_class, model_class, fields = {
@@ -85,8 +87,7 @@ def save_causal(family: Decoder, folder: Path, *, n_positions: int = 32_768, is_
         num_key_value_heads=2,
         tie_word_embeddings=is_tied,
         max_position_embeddings=n_positions,
-        **_SIZES,
-        **fields,
+        **(_SIZES | fields | sizes),
     )
     return _save(model_class, config, folder)
 
