@@ -29,11 +29,11 @@ DOCUMENTS = [
 PAIRS: list[Pair] = [(QUERY, document, "") for document in DOCUMENTS]
 
 _SIZES: dict[str, Any] = {
-    "hidden_size": 32,
+    "hidden_size": 64,  # the least that 4-bit blocks fit into
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "initializer_range": 0.3,  # far larger than in training, so that different texts get different scores
+    "intermediate_size": 128,
+    "initializer_range": 0.15,  # far larger than in training, so that different texts get different scores
 }
 
 
@@ -54,7 +54,7 @@ def save_cross_encoder(family: Encoder, folder: Path, *, n_labels: int = 1) -> P
                 "position_biased_input": False,
                 "type_vocab_size": 0,
                 "max_position_embeddings": 512,
-                "pooler_hidden_size": 32,
+                "pooler_hidden_size": 64,
             },
         ),
         "bert": (
@@ -73,9 +73,7 @@ def save_cross_encoder(family: Encoder, folder: Path, *, n_labels: int = 1) -> P
     return _save(model_class, config, folder)
 
 
-def save_causal(
-    family: Decoder, folder: Path, *, n_positions: int = 32_768, is_tied: bool = True, **sizes: Any
-) -> Path:
+def save_causal(family: Decoder, folder: Path, *, n_positions: int = 32_768, is_tied: bool = True) -> Path:
     """Writes a causal language model with a chat model's tokenizer. Returns the folder."""
     save_tokenizer("qwen", folder)
     config_class, model_class, fields = {
@@ -87,7 +85,8 @@ def save_causal(
         num_key_value_heads=2,
         tie_word_embeddings=is_tied,
         max_position_embeddings=n_positions,
-        **(_SIZES | fields | sizes),
+        **_SIZES,
+        **fields,
     )
     return _save(model_class, config, folder)
 

@@ -78,7 +78,7 @@ def test_a_name_no_model_can_have_is_a_bad_request(catalog, name):
 
 def test_every_source_is_pinned_or_known_not_to_be(catalog):
     unpinned = {s.name for s in catalog if isinstance(s.weights, HubWeights) and not s.weights.revision}
-    assert unpinned == {"m2v-bge-m3-1024d", "gemma-768d", "bitnet-8b", "qwen3-reranker"}
+    assert unpinned == {"m2v-bge-m3-1024d", "gemma-768d", "bitnet-8b"}
     for spec in catalog:
         if isinstance(spec.weights, PackageWeights):
             assert all(len(member.sha256) == 64 and member.bytes > 0 for member in spec.weights.members)

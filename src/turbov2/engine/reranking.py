@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ class Reranking:
         with self._ledger.entry(spec.name, lane, len(inputs), context, "rerank") as entry:
             result, load_ns = await self._running.run(spec, job, n_chars, request.keep_alive_s, check)
             self._batches.answered(spec.name, len(inputs), result.n_cached, result.n_joined)
-            scores = _scores(spec, request, result)
+            # Products of many vectors take tens of milliseconds, in which others want the loop.
+            scores = await asyncio.to_thread(_scores, spec, request, result)
             answer = _answer(spec, request, scores, result, load_ns, time.perf_counter_ns() - started_ns)
             entry.answered(answer)
             return answer
