@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from bench.stats import spread
 from bench.verify import check_same_vectors
 
 _MAX_REPEATS = 8  # visits of a scenario that are made anew because others were busy meanwhile
+# Single texts make the server keep a core free for the next ones for 2 s; what is measured here is its words.
+_AFTER_INTERACTIVE_S = 2.2
 Entries = dict[str, dict[str, float]]  # contender -> what was measured
 Rounds = dict[tuple[str, str], list[dict[str, float]]]  # (scenario, contender) -> one entry a round
 
@@ -107,6 +110,7 @@ class _Run:
         )
         with processes.turbov2() as server:
             self._drive(server, first.requests["json"], 0.4, True)
+            time.sleep(_AFTER_INTERACTIVE_S)
             yield server
 
     def _model2vec(self, item: Prepared, dtype: str) -> dict[str, float]:
