@@ -49,6 +49,39 @@ class Part(NamedTuple):
     taken_s: float
 
 
+class Gathered:
+    """The parts of one job. Each is copied as it comes: tens of megabytes at once would hold up the loop."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.vectors: FloatMatrix | None = None
+        self.taken_s = 0.0
+        self._n_rows = n_rows
+        self._n_there = 0
+        self._batches: list[TokenBatch] = []
+
+    def add(self, part: Part) -> None:
+        """Afterwards the next rows are there."""
+        self.taken_s += part.taken_s
+        self._batches.append(part.tokens)
+        n = len(part.vectors)
+        if n == self._n_rows:
+            self.vectors = part.vectors
+            return
+        if self.vectors is None:
+            self.vectors = np.empty((self._n_rows, part.vectors.shape[1]), np.float32)
+        self.vectors[self._n_there : self._n_there + n] = part.vectors
+        self._n_there += n
+
+    def tokens(self) -> TokenBatch:
+        """Returns the tokens of all rows."""
+        if len(self._batches) == 1:
+            return self._batches[0]
+        lengths = np.concatenate([batch.lengths for batch in self._batches])
+        is_whole = all(batch.lengths is batch.full_lengths for batch in self._batches)
+        full_lengths = lengths if is_whole else np.concatenate([b.full_lengths for b in self._batches])
+        return TokenBatch(np.concatenate([batch.ids for batch in self._batches]), lengths, full_lengths)
+
+
 class Slices:
     """At most `n_slots` calls at a time; while interactive requests come one, and a short one."""
 
@@ -90,7 +123,7 @@ class Slices:
 
         Raises: what an input that is too long raises, unless partial results are wanted; RunnerLost.
         """
-        began_s, n_left, parts = self._now_s(), len(job.inputs), list[Part]()
+        began_s, n_left, gathered = self._now_s(), len(job.inputs), Gathered(len(job.inputs))
         if job.lane == "interactive":
             self._interactive.note(began_s)
         ends = list(accumulate(map(len, job.inputs)))
@@ -100,15 +133,16 @@ class Slices:
                 part = await self._take_turn(job, ends, len(ends) - n_left)
                 n_left -= len(part.vectors)
                 self.n_queued_items -= len(part.vectors)
-                parts.append(part)
+                gathered.add(part)
         except TurboError:
             return None
         finally:
             self.n_queued_items -= n_left
-        inference_s = sum(part.taken_s for part in parts)
-        queue_s = self._now_s() - began_s - inference_s
-        done = _joined(parts) if parts else None
-        return answer_at_once(job, *done, round(inference_s * 1e9), round(queue_s * 1e9)) if done else None
+        if gathered.vectors is None:
+            return None
+        queue_s = self._now_s() - began_s - gathered.taken_s
+        taken_ns, queue_ns = round(gathered.taken_s * 1e9), round(queue_s * 1e9)
+        return answer_at_once(job, gathered.tokens(), gathered.vectors, taken_ns, queue_ns)
 
     def close(self) -> None:
         """Afterwards all that waits failed with RunnerLost, and so does what comes."""
@@ -141,14 +175,3 @@ class Slices:
         max_chars = _SHORT_CHARS if self._interactive.is_near(now_s) else _MAX_CHARS
         limit = (ends[start - 1] if start else 0) + max_chars
         return max(min(bisect_right(ends, limit, start), start + _MAX_ITEMS), start + 1)
-
-
-def _joined(parts: Sequence[Part]) -> tuple[TokenBatch, FloatMatrix]:
-    if len(parts) == 1:
-        return parts[0].tokens, parts[0].vectors
-    batches = [part.tokens for part in parts]
-    lengths = np.concatenate([tokens.lengths for tokens in batches])
-    is_whole = all(tokens.lengths is tokens.full_lengths for tokens in batches)
-    full_lengths = lengths if is_whole else np.concatenate([tokens.full_lengths for tokens in batches])
-    ids = np.concatenate([tokens.ids for tokens in batches])
-    return TokenBatch(ids, lengths, full_lengths), np.concatenate([part.vectors for part in parts])

@@ -19,8 +19,8 @@ from turbov2.types import DENSE, Context, EmbedRequest, EmbedResult, EmbedTask, 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
 
-# Normalising so many floats takes half a millisecond, five times the hop to a thread.
-_OFF_LOOP_FLOATS = 1_048_576
+# Normalising so many floats takes 0.15 ms, in which others want the loop; a hop to a thread costs as much.
+_OFF_LOOP_FLOATS = 262_144
 
 
 class Embedding:
