@@ -69,7 +69,7 @@ def return_freed_memory() -> None:
 
 
 def _embedder(model: str, backend: Backend) -> Embedder:
-    if not {"embed", "rerank"}.intersection(backend.loaded.capabilities):
+    if "embed" not in backend.loaded.capabilities and "rerank" not in backend.loaded.capabilities:
         raise NotCapable(f"model '{model}' does not embed")
     return cast(Embedder, backend)
 
