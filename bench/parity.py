@@ -245,10 +245,10 @@ def _page(lines: list[str]) -> str:
 
 Written by `python -m bench.parity` with {versions}; on a CPU. No row has run on a GPU.
 
-**real**: the published weights, from a Python package. **structural**: a small random checkpoint of the same
-architecture; it proves tokens, layers, pooling and scores, and says nothing of quality. Agreement is the least
-cosine of a vector with the library's; of scores, Kendall's tau. Differences are relative to the largest value where
-that is above 1. Four-bit weights lose more on MiniLM than their gate allows: it is a small model.
+**real**: the published weights, from a Python package. **structural**: a small random checkpoint of the
+same architecture; it proves tokens, layers, pooling and scores, and says nothing of quality. Agreement is
+the least cosine of a vector with the library's; of scores, Kendall's tau. Differences are relative to the
+largest value where that is above 1. Four-bit weights lose more on MiniLM than their gate allows: it is small.
 
 | Model | Weights | Compared with | Inputs | Ids | Largest difference | Agreement | Gate | |
 |---|---|---|---|---|---|---|---|---|
