@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TypeGuard, cast
+from typing import cast
 
 import msgspec
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from turbov2.backends.tokens import check_ids, is_text
+from turbov2.backends.tokens import check_ids, is_pairs, is_text
 from turbov2.errors import InvalidRequest, LoadFailed
 from turbov2.types import Inputs, Pair, TokenBatch
 
@@ -60,7 +60,7 @@ class TextTokenizer:
         Token ids are taken as they are, with the special tokens put around them.
         Raises: InvalidRequest when an id lies outside the vocabulary, or a pair has an instruction.
         """
-        if _is_pairs(inputs):
+        if is_pairs(inputs):
             return self._encode_pairs(inputs, max_tokens)
         if is_text(inputs):
             rows = [e.ids for e in self._tokenizer.encode_batch_fast(inputs)] if inputs else []
@@ -120,10 +120,6 @@ def longest_first(n_first: int, n_second: int, n_max: int) -> tuple[int, int]:
     if longer < shorter:
         shorter, longer = n_max // 2, n_max - n_max // 2
     return (longer, shorter) if n_first > n_second else (shorter, longer)
-
-
-def _is_pairs(inputs: Inputs) -> TypeGuard[Sequence[Pair]]:
-    return bool(inputs) and not is_text(inputs) and bool(inputs[0]) and isinstance(inputs[0][0], str)
 
 
 def _to_batch(rows: Sequence[Ids], full_rows: Sequence[Ids]) -> TokenBatch:

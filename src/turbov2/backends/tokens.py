@@ -41,7 +41,7 @@ def check_ids(inputs: Sequence[Sequence[int]], n_vocabulary: int) -> None:
 
 def require_pairs(inputs: Inputs) -> Sequence[Pair]:
     """Returns the inputs, which are pairs. Raises: InvalidRequest if they are texts or token ids."""
-    if inputs and not (isinstance(inputs[0], tuple) and inputs[0] and isinstance(inputs[0][0], str)):
+    if inputs and not is_pairs(inputs):
         raise InvalidRequest(
             "this model scores pairs of query and document: use a rerank route", param="model"
         )
