@@ -61,7 +61,7 @@ def to_batch(rows: Sequence[Ids], max_tokens: int | None) -> TokenBatch:
 def offsets_of(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
     """Returns `[n + 1]` int32: row i of the flat ids is `ids[offsets[i]:offsets[i + 1]]`."""
     offsets = np.zeros(len(lengths) + 1, np.int32)
-    lengths.cumsum(out=offsets[1:])
+    np.add.accumulate(lengths, out=offsets[1:])
     return offsets
 
 

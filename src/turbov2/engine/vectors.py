@@ -21,7 +21,7 @@ def finish(
     """
     if dimensions is not None and dimensions < vectors.shape[1]:
         vectors = np.ascontiguousarray(vectors[:, :dimensions])
-    squares = np.einsum("ij,ij->i", vectors, vectors)
+    squares = np.vecdot(vectors, vectors)
     # NaN and infinity survive a sum, so one number tells whether all are finite.
     if not math.isfinite(squares.sum()):
         squares = _careful_squares(vectors, model)
@@ -41,5 +41,5 @@ def _careful_squares(vectors: NDArray[np.float32], model: str) -> NDArray[np.flo
             f"input {bad[0]}: model '{model}' gave NaN or infinity; change the text", param="input"
         )
     wide = vectors.astype(np.float64)
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", wide, wide)
+    squares: NDArray[np.float64] = np.vecdot(wide, wide)
     return squares
