@@ -1,4 +1,4 @@
-"""Servers with models of our own: the default weights in a process, and fakes of any size and speed."""
+"""Servers with models of our own: real ones in processes, and fakes of any size and speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import model, processes
+from bench import minilm, model, processes
 from bench.machine import child_environment
 from bench.processes import Server
 
@@ -52,13 +52,32 @@ class Fake:
         return _table(self.name, folder, keys) + _lines(f'[models."{self.name}".options]', options)
 
 
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """all-MiniLM-L6-v2 under an engine of `bench.minilm`, in a process of its own."""
+
+    name: str
+    engine: str
+    priority: str = "normal"
+    keep_alive: str = ""
+
+    def table(self, folder: Path) -> str:
+        """Returns the models file's table; the model's files are made under `folder`."""
+        keys = {
+            "backend": "sentence" if self.engine == "torch" else "onnx",
+            "priority": self.priority,
+            "keep_alive": self.keep_alive,
+        }
+        return _table(self.name, minilm.make_folder(folder, self.engine), keys)
+
+
 # Takes an encoder's time: about what MiniLM needs on two cores, 11 ms for one text of 18 tokens.
 ENCODER = Fake("encoder-process", dimensions=384, delay_s=0.006, delay_s_per_token=0.00028)
 
 
 @contextlib.contextmanager
-def serving(fakes: Sequence[Fake] = (), **settings: str) -> Iterator[Server]:
-    """A fresh server on a free port that knows `fakes` and WORDLLAMA_PROCESS.
+def serving(models: Sequence[Fake | Encoder] = (), **settings: str) -> Iterator[Server]:
+    """A fresh server on a free port that knows `models` and WORDLLAMA_PROCESS.
 
     `settings` are variables without their TURBOV2_ prefix; all others have their defaults.
     """
@@ -66,7 +85,7 @@ def serving(fakes: Sequence[Fake] = (), **settings: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "models.toml"
-        tables = [fake.table(_folder(folder, fake.name)) for fake in fakes]
+        tables = [each.table(_folder(folder, each.name)) for each in models]
         file.write_text("\n".join([_wordllama_table(_folder(folder, WORDLLAMA_PROCESS)), *tables]))
         ours = {f"TURBOV2_{variable}": value for variable, value in settings.items()}
         ours |= {"TURBOV2_HOME": str(folder / "home"), "TURBOV2_MODELS_FILE": str(file)}
