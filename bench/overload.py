@@ -118,7 +118,7 @@ async def _measure(
     pool = Pool(server.port)
     await pool.open(n_connections)
     run = Run(pool, requests)
-    ended = await run.offer(_arrivals(capacity * _TIMES, seconds))
+    ended = await run.offer(arrivals(capacity * _TIMES, seconds))
     pool.close()
     in_time = [e for e in ended if e.end == "answered" and e.answered_s <= seconds]
     return {
@@ -210,7 +210,7 @@ class Run:
         return time.monotonic() - self._begin_s
 
 
-def _arrivals(per_s: float, seconds: float) -> list[float]:
+def arrivals(per_s: float, seconds: float) -> list[float]:
     """Returns the moments of a Poisson process."""
     gaps = np.random.default_rng(_SEED).exponential(1 / per_s, int(per_s * seconds))
     return [float(moment) for moment in np.cumsum(gaps) if moment < seconds]

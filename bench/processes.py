@@ -74,8 +74,10 @@ def turbov2() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    """The command, once GET /readyz on `port` has answered 200; stopped at the end."""
+def running(
+    command: list[str], port: int, environment: dict[str, str] | None = None, ready_path: str = "/readyz"
+) -> Iterator[Server]:
+    """The command, once GET `ready_path` on `port` has answered 200; stopped at the end."""
     with tempfile.TemporaryFile() as log:
         begin = time.perf_counter()
         process = psutil.Popen(
@@ -87,7 +89,7 @@ def running(command: list[str], port: int, environment: dict[str, str] | None = 
             stdin=subprocess.DEVNULL,
         )
         try:
-            while not _is_ready(port):
+            while not _is_ready(port, ready_path):
                 if process.poll() is not None or time.perf_counter() - begin > _READY_WITHIN_S:
                     log.seek(0)
                     raise SystemExit(f"the server did not become ready: {log.read()[-2000:].decode()}")
@@ -146,10 +148,12 @@ def answer(found: dict[str, Any]) -> None:
     print(json.dumps(found))
 
 
-def _is_ready(port: int) -> bool:
+def _is_ready(port: int, path: str) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            connection.sendall(
+                b"GET %b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n" % path.encode()
+            )
             return connection.recv(64)[9:12] == b"200"
     except OSError:
         return False

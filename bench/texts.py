@@ -53,6 +53,16 @@ def known(n_tokens: int, n_texts: int, n_batches: int) -> Workload:
     return Workload(f"known-{n_tokens}", _cut(texts, n_texts), repeats=True)
 
 
+def mixed(n_texts: int, n_batches: int, part: int = 0) -> Workload:
+    """Returns requests of short, middling and long texts, six to three to one; each `part` has its own."""
+    n = n_texts * n_batches
+    n_long, n_middle = n // 10, n * 3 // 10
+    sizes = ((144, n_long), (64, n_middle), (18, n - n_long - n_middle))
+    made = [text for n_tokens, count in sizes for text in _generate(count, n_tokens, 0.0, 1_000 * part)]
+    order = np.random.default_rng(part).permutation(n).tolist()
+    return Workload("mixed", _cut([made[index] for index in order], n_texts), repeats=False)
+
+
 def fresh(n_tokens: int, n_texts: int, n_batches: int) -> Workload:
     """Returns requests to send once: every text is new and a tenth of its words was never sent before."""
     texts = _generate(n_texts * n_batches, n_tokens, NEW_WORD_SHARE, first_name=MAX_NAMES // 4)
@@ -99,6 +109,8 @@ def _zipf() -> NDArray[np.float64]:
 
 
 def _generate(n_texts: int, n_tokens: int, new_share: float, first_name: int) -> list[str]:
+    if not n_texts:
+        return []
     rng = np.random.default_rng(n_tokens + first_name)
     mean = n_tokens / (_TOKENS_OF_KNOWN * (1 - new_share) + _TOKENS_OF_NEW * new_share)
     lengths = rng.integers(max(1, round(0.75 * mean)), round(1.25 * mean) + 1, n_texts)

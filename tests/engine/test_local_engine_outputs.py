@@ -74,7 +74,8 @@ async def test_names_that_differ_in_layers_and_dimensions_share_weights(tmp_path
             expected = raw("a b")[:, :4] * 3
             assert full.vectors.shape == (1, 8)
             np.testing.assert_allclose(cut.vectors, unit(expected) if normalize else expected, atol=1e-6)
-        assert len(engine.residents()) == 1
+        (resident,) = engine.residents()
+        assert {resident.model.name, *resident.shared_by} == {"fake", "first"}
         assert engine.model("first").dimensions == 4
         assert (await embed(engine, "a", name="first", dimensions=100)).vectors.shape == (1, 4)
         with pytest.raises(InvalidRequest, match="has 4"):

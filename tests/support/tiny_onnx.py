@@ -139,7 +139,7 @@ def quantise(folder: Path) -> None:
     del model.graph.value_info[:]  # the exporter's own shapes, some of which the quantiser's check refuses
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quantize_dynamic(model, path, weight_type=QuantType.QInt8)
+        quantize_dynamic(model, path, weight_type=QuantType.QInt8, per_channel=True)
 
 
 def spec_of(folder: Path, **more: Any) -> LoadSpec:

@@ -29,6 +29,7 @@ class Resident(msgspec.Struct):
     pinned: bool = False
     queued_items: int = 0
     failure: str = ""
+    shared_by: list[str] = []
 
 
 class Residents(msgspec.Struct):
@@ -69,7 +70,7 @@ def _print_models(models: list[Resident], now: dt.datetime) -> None:
     table = make_table("NAME", "STATE", "SIZE", "EXPECTED", "IN USE", "QUEUED", "USED", "UNTIL")
     for model in models:
         table.add_row(
-            model.name.removesuffix(":latest"),
+            ", ".join([model.name.removesuffix(":latest"), *model.shared_by]),
             model.state,
             size_text(model.size),
             size_text(sum(model.estimated_bytes.values())),

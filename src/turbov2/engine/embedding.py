@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from turbov2.batching import Job, JobResult
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_embed, check_embeds, with_prompt
 from turbov2.engine.lanes import lane_of
-from turbov2.engine.running import Running
+from turbov2.engine.running import Check, Running
 from turbov2.engine.vectors import finish
+from turbov2.engine.windows import check_windows, embed_windows
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.types import DENSE, Context, EmbedRequest, EmbedResult, EmbedTask, ItemError, Loaded
@@ -37,22 +41,38 @@ class Embedding:
         started_ns = time.perf_counter_ns()
         spec = self._catalog.resolve(request.model)
         check_embeds(spec)
+        if request.windows:
+            check_windows(request)
         inputs = with_prompt(spec, request.inputs, request.input_type)
         n_chars = sum(map(len, inputs))
         lane = lane_of(context.lane, len(inputs), n_chars)
-        task = task_of(spec, request)
-        job = Job(inputs, task, request.truncate, lane, context.key_id, request.is_partial_ok)
+        truncate = request.truncate or request.windows
+        job = Job(inputs, task_of(spec, request), truncate, lane, context.key_id, request.is_partial_ok)
 
         def check(loaded: Loaded) -> None:
             check_embed(spec, loaded, request)
 
         with self._ledger.entry(spec.name, lane, len(inputs), context) as entry:
             result, load_ns = await self._running.run(spec, job, n_chars, request.keep_alive_s, check)
+            n_windows: dict[int, int] = {}
+            if request.windows and truncated_rows(result):
+                result, n_windows = await self._in_windows(spec, request, job, check, result)
             vectors = await _finish(result, request, spec)
             self._batches.answered(spec.name, len(inputs), result.n_cached, result.n_joined)
-            answer = _answer(spec.name, vectors, result, load_ns, time.perf_counter_ns() - started_ns)
+            taken_ns = time.perf_counter_ns() - started_ns
+            answer = _answer(spec.name, vectors, result, load_ns, taken_ns, n_windows)
             entry.answered(answer)
             return answer
+
+    async def _in_windows(
+        self, spec: ModelSpec, request: EmbedRequest, job: Job, check: Check, first: JobResult
+    ) -> tuple[JobResult, dict[int, int]]:
+        async def run(texts: Sequence[str]) -> JobResult:
+            inputs = with_prompt(spec, texts, request.input_type)
+            part, n_chars = replace(job, inputs=inputs), sum(map(len, inputs))
+            return (await self._running.run(spec, part, n_chars, request.keep_alive_s, check))[0]
+
+        return await embed_windows(run, request.inputs, first)
 
 
 def task_of(spec: ModelSpec, request: EmbedRequest) -> EmbedTask:
@@ -71,7 +91,14 @@ async def _finish(result: JobResult, request: EmbedRequest, spec: ModelSpec) -> 
     return await asyncio.to_thread(finish, result.vectors, dimensions, request.normalize, spec.name)
 
 
-def _answer(model: str, vectors: FloatMatrix, result: JobResult, load_ns: int, total_ns: int) -> EmbedResult:
+def _answer(
+    model: str,
+    vectors: FloatMatrix,
+    result: JobResult,
+    load_ns: int,
+    total_ns: int,
+    n_windows: dict[int, int],
+) -> EmbedResult:
     return EmbedResult(
         model,
         vectors,
@@ -85,6 +112,7 @@ def _answer(model: str, vectors: FloatMatrix, result: JobResult, load_ns: int, t
         result.inference_ns,
         result.sparse,
         result.tokens,
+        n_windows,
     )
 
 

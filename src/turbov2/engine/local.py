@@ -19,7 +19,7 @@ from turbov2.engine.shelf import open_shelf, weights_key
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
-from turbov2.residency import Footprints, Lease, MachineMemory, Residency, State
+from turbov2.residency import Footprints, Lease, MachineMemory, Residency, Resident, State
 from turbov2.settings import Settings
 from turbov2.types import (
     Context,
@@ -130,10 +130,7 @@ class LocalEngine:
     def residents(self) -> Sequence[ResidentStatus]:
         """Returns what is in memory, latest expiry first."""
         ordered = sorted(self._residency.residents(), key=lambda r: r.expires_s, reverse=True)
-        return [
-            reports.resident_status(each, self._status(each.spec), self._gates.of(each.spec.name).n_bytes)
-            for each in ordered
-        ]
+        return [self._resident(each) for each in ordered]
 
     def pools(self) -> Sequence[PoolStatus]:
         """Returns the memory pools, host first."""
@@ -191,3 +188,9 @@ class LocalEngine:
 
     def _status(self, spec: ModelSpec) -> ModelStatus:
         return reports.as_loaded(self._shelf.status(spec), self._ready().get(self._keys[spec.name]))
+
+    def _resident(self, resident: Resident[HeldModel]) -> ResidentStatus:
+        key = self._keys[resident.spec.name]
+        names = [name for name, each in self._keys.items() if each == key]
+        admitted_chars = sum(self._gates.of(name).n_bytes for name in names)
+        return reports.resident_status(resident, self._status(resident.spec), admitted_chars, names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -36,8 +37,10 @@ def with_obstacle(plan: MemoryPlan, status: ModelStatus) -> MemoryPlan:
     return msgspec.structs.replace(plan, fits=False, ready_in_s=None, failed_reason=reason)
 
 
-def resident_status(resident: Resident[HeldModel], model: ModelStatus, admitted_chars: int) -> ResidentStatus:
-    """Returns one line of the residency table for people and clients."""
+def resident_status(
+    resident: Resident[HeldModel], model: ModelStatus, admitted_chars: int, names: Sequence[str]
+) -> ResidentStatus:
+    """Returns one line of the residency table for people and clients. `names`: all that share its weights."""
     now_s, now = asyncio.get_running_loop().time(), dt.datetime.now(dt.UTC)
     stays = math.isinf(resident.expires_s)
     held = resident.held
@@ -60,4 +63,5 @@ def resident_status(resident: Resident[HeldModel], model: ModelStatus, admitted_
         pid=held.pid if held is not None else 0,
         failure=resident.failure.message if resident.failure is not None else "",
         retry_in_s=max(resident.retry_at_s - now_s, 0.0) if resident.failure is not None else None,
+        shared_by=tuple(name for name in names if name != model.name),
     )

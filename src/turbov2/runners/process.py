@@ -51,7 +51,7 @@ class ProcessRunner:
         load_timeout_s: float = 600.0,
         op_timeout_s: float = 120.0,
         heartbeat_timeout_s: float = 10.0,
-        cancel_grace_s: float = 0.2,
+        cancel_grace_s: float = 0.15,
         on_exit: Callable[[str], None] | None = None,
     ) -> None:
         self._environment = dict(environment or {})

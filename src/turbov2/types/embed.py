@@ -35,6 +35,7 @@ class EmbedRequest(msgspec.Struct, frozen=True):
     keep_alive_s: float | None = None  # None: as said last, at first the default; inf: for ever
     is_partial_ok: bool = False  # True: items that fail alone are reported beside the others' vectors
     outputs: tuple[OutputKind, ...] = ("dense",)  # what is wanted of each input
+    windows: bool = False  # True: of a text longer than the model reads, the mean of overlapping windows
 
 
 class TokenBatch(msgspec.Struct, frozen=True):
@@ -123,3 +124,4 @@ class EmbedResult(msgspec.Struct, frozen=True):
     inference_ns: int = 0
     sparse: SparseRows | None = None
     tokens: TokenVectors | None = None
+    n_windows: dict[int, int] = {}  # by index, of inputs embedded in several windows

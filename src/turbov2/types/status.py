@@ -65,6 +65,7 @@ class ResidentStatus(msgspec.Struct, frozen=True):
     pid: int = 0  # of the process that holds the weights; 0 while there is none
     failure: str = ""  # why its last load or its process failed
     retry_in_s: float | None = None
+    shared_by: tuple[str, ...] = ()  # other names of the catalogue that the same weights answer for
 
     @property
     def host_bytes(self) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tests.support.server import FAKE, REAL, MakeServer, RunningServer, fake_model, ollama_error
+from turbov2.catalog import Catalog
+from turbov2.catalog.weights import WeightsStore
 
 TEXTS = ["The cat sat on the mat.", "Ein ganz anderer Satz.", "naïve café ☕ 日本語"]
 
@@ -70,4 +72,42 @@ def test_outputs(server: RunningServer) -> None:
 )
 def test_what_is_refused(server: RunningServer, fields: dict[str, Any], message: str) -> None:
     answer = server.http.post("/api/embed", json={"model": REAL, "input": "a", **fields})
+    assert ollama_error(answer, 400) == message
+
+
+def test_long_texts_in_windows(make_server: MakeServer, tmp_path: Path) -> None:
+    spec = Catalog.load(None, {}).resolve(REAL)
+    installed = WeightsStore(tmp_path / "none").locate(spec)
+    assert installed is not None
+    for name, path in installed.files.items():
+        (tmp_path / name).symlink_to(path)
+    table = f'weights = {{ kind = "path", path = "{tmp_path}" }}\ncapability = "embed"\n'
+    table += 'backend = "static"\nrunner = "inline"\n'
+    server = make_server(models=f'[models."short"]\nmax_tokens = 64\n{table}\n[models."whole"]\n{table}')
+    long = " ".join(f"{TEXTS[i % 3]} Number {i}." for i in range(200))
+    sent = {"input": [TEXTS[0], long, TEXTS[1]], "truncate": False}
+    whole = np.array(embeddings(server, model="whole", **sent))
+    answer = server.http.post("/api/embed", json={"model": "short", "windows": True, **sent}).json()
+    assert set(answer["windows"]) == {"1"}
+    assert answer["windows"]["1"] > 40
+    assert "truncated" not in answer
+    assert answer["prompt_eval_count"] > 3_000
+    found = np.array(answer["embeddings"])
+    np.testing.assert_allclose(found[[0, 2]], whole[[0, 2]], atol=1e-6)
+    assert found[1] @ whole[1] > 0.999, "the mean of all its tokens, those of overlaps twice"
+    assert found[1] @ np.array(embeddings(server, model="short", input=long)[0]) < 0.999
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"windows": "yes"}, "windows: Expected `bool | null`, got `str`"),
+        (
+            {"windows": True, "outputs": ["dense", "tokens"]},
+            "windows give dense vectors only: leave out `outputs`",
+        ),
+    ],
+)
+def test_windows_that_are_refused(server: RunningServer, fields: dict[str, Any], message: str) -> None:
+    answer = server.http.post("/api/embed", json={"model": FAKE, "input": TEXTS, **fields})
     assert ollama_error(answer, 400) == message

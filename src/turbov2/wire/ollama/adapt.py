@@ -42,6 +42,7 @@ def parse_embed(body: EmbedBody, model: str, limits: Limits) -> EmbedRequest:
         keep_alive_s=parse_keep_alive_s(body.keep_alive),
         is_partial_ok=bool(body.partial_results),
         outputs=tuple(dict.fromkeys(body.outputs or ("dense",))),
+        windows=bool(body.windows),
     )
 
 
@@ -53,11 +54,16 @@ def render_embed(
 ) -> bytes | Iterator[bytes]:
     """Returns the body of POST /api/embed, in pieces if large. `model` is spelled as the request did."""
     head = b'{"model":%b' % msgspec.json.encode(model)
-    tail = b",%b}" % timings(result)
+    tail = b",%b%b}" % (timings(result), _windows(result))
     failed = {item.index for item in result.failed}
     if tuple(outputs) == ("dense",) and is_small(result.vectors):
         return b'%b,"embeddings":%b%b' % (head, _rows(result.vectors, 0, failed, encoding), tail)
     return _pieces(head, result, outputs, failed, encoding, tail)
+
+
+def _windows(result: EmbedResult) -> bytes:
+    """Returns, by input, how many windows made its vector; nothing where none was asked for or needed."""
+    return b',"windows":%b' % msgspec.json.encode(result.n_windows) if result.n_windows else b""
 
 
 def _pieces(

@@ -125,6 +125,7 @@ def _resident(resident: ResidentStatus, for_ever: dt.datetime) -> dict[str, Any]
         "queued_items": resident.queued_items,
         "failure": resident.failure,
         "retry_in_seconds": resident.retry_in_s,
+        "shared_by": resident.shared_by,
     }
 
 

@@ -41,7 +41,8 @@ class EmbedBody(msgspec.Struct):
     """POST /api/embed. What follows `options` is ours.
 
     `input_type`, or `prompt_name`, "query" puts the model's query prompt in front; `outputs` are what is
-    wanted of each input; with `partial_results` inputs that fail alone are null, and `errors` says why.
+    wanted of each input; with `partial_results` inputs that fail alone are null, and `errors` says why; with
+    `windows` a text longer than the model reads is embedded whole, in overlapping windows.
     """
 
     model: str | None = None
@@ -55,6 +56,7 @@ class EmbedBody(msgspec.Struct):
     encoding_format: Format | None = None
     outputs: list[OutputKind] | None = None
     partial_results: bool | None = None
+    windows: bool | None = None
 
 
 class EmbeddingsBody(msgspec.Struct):
