@@ -14,6 +14,7 @@ from typing import Any
 from bench import machine
 
 SECTIONS = ("http", "start", "kernel", "servers")
+COMPARED = ("encoders",)  # only when named: with servers that want environments of their own
 STRESS = ("lanes", "overload", "pressure", "soak")  # only when named: half an hour and more
 TIMED = ("pressure", "soak")  # run for as long as `--minutes` says
 
@@ -21,14 +22,14 @@ TIMED = ("pressure", "soak")  # run for as long as `--minutes` says
 def main() -> None:
     """Runs what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    named = ", ".join((*SECTIONS, *STRESS))
+    named = ", ".join((*SECTIONS, *COMPARED, *STRESS))
     parser.add_argument("sections", nargs="*", help=f"any of {named}; none: {', '.join(SECTIONS)}")
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: seconds, no figures to quote, no files"
     )
     parser.add_argument("--minutes", type=float, help=f"how long {' and '.join(TIMED)} run")
     arguments = parser.parse_args()
-    unknown = set(arguments.sections) - {*SECTIONS, *STRESS}
+    unknown = set(arguments.sections) - {*SECTIONS, *COMPARED, *STRESS}
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     problems: list[str] = []

@@ -16,6 +16,7 @@ PICTURES = {
     "start": ("start",),
     "kernel": ("kernel",),
     "servers": ("servers",),
+    "encoders": ("encoders",),
     "lanes": ("lanes",),
     "overload": ("overload",),
     "pressure": ("pressure",),

@@ -60,7 +60,7 @@ class Contender:
 
 def measure(is_quick: bool) -> dict[str, Any]:
     """Returns everything the section measures."""
-    n_rounds, seconds = (1, 1.0) if is_quick else (3, 5.0)
+    n_rounds, seconds = (1, 3.0) if is_quick else (3, 5.0)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folders = minilm.make_folders(Path(name))
         contenders = [*_ours(folders, stack), *_infinity(folders, stack)]
@@ -147,8 +147,8 @@ def _library(folder: Path, batches: list[list[str]], scratch: Path, seconds: flo
     file = scratch / "encoder.batches"
     file.write_text(json.dumps(batches))
     return {
-        f"library, {name}": library.measure(folder, file, seconds, n_threads, policy)
-        for name, n_threads, policy in library.WAYS
+        f"library, {name}": library.measure(folder, file, seconds, policy, n_joined)
+        for name, policy, n_joined in library.WAYS
     }
 
 

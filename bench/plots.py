@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench import stress_plots
+from bench import encoder_views, stress_plots
 from bench.picture import save, where
 from bench.table import Result
 
@@ -180,6 +180,7 @@ _PLOTS: dict[str, Callable[[Result], None]] = {
     "start": _start,
     "kernel": _kernel,
     "servers": _servers,
+    "encoders": encoder_views.draw,
     "lanes": stress_plots.lanes,
     "overload": stress_plots.overload,
     "pressure": stress_plots.pressure,

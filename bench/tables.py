@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from bench import stress_tables
+from bench import encoder_views, stress_tables
 from bench.table import Result, Table, number, ranged, verdict
 
 
@@ -174,6 +174,7 @@ _TABLES: dict[str, Callable[[Result], Iterator[Table]]] = {
     "start": _start,
     "kernel": _kernel,
     "servers": _servers,
+    "encoders": encoder_views.tables,
     "lanes": stress_tables.lanes,
     "overload": stress_tables.overload,
     "pressure": stress_tables.pressure,
