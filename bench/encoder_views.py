@@ -17,6 +17,9 @@ _COLOURS = {
     "infinity torch": "#d0d7de",
     "infinity onnx": GREY,
     "infinity int8": "#57606a",
+    "turbov2 pairs-torch": LIGHT_BLUE,
+    "turbov2 pairs-onnx": BLUE,
+    "infinity pairs-torch": "#d0d7de",
 }
 
 
@@ -25,15 +28,15 @@ def tables(result: Result) -> Iterator[Table]:
     settings = result["settings"]
     tokens = f"{settings['mean_tokens']:g} tokens a text on average"
     of = f"MiniLM, {tokens}, {settings['connections']} connections"
-    header = ("texts a request", "compared", "ratio (min-max)", "target", "")
+    header = ("a request", "compared", "ratio (min-max)", "target", "")
     rows = [
-        (f"{row['n_texts']} ({row['kind']})", f"{row['ours']} / {row['theirs']}", ranged(row["ratio"]),
+        (f"{row['shape']} ({row['kind']})", f"{row['ours']} / {row['theirs']}", ranged(row["ratio"]),
          f">= {row['target']}" if row["target"] else "", verdict(row["met"]))
         for row in result["ratios"]
     ]  # fmt: skip
     yield Table(f"{of}: ours by theirs", header, rows)
-    names = list(dict.fromkeys(name for row in result["rates"] for name in row if name != "n_texts"))
-    header = ("texts per second", *(f"{row['n_texts']} a request" for row in result["rates"]))
+    names = list(dict.fromkeys(name for row in result["rates"] for name in row if name != "shape"))
+    header = ("texts or pairs per second", *(row["shape"] for row in result["rates"]))
     rates = [(name, *(ranged(row[name]) if name in row else "" for row in result["rates"])) for name in names]
     yield Table(f"{of}: median of {settings['rounds']} rounds", header, rates)
     if result["latencies"]:
@@ -52,7 +55,7 @@ def draw(result: Result) -> None:
     axes: Axes = figure.subplots()
     height = 0.11
     for place, row in enumerate(result["rates"]):
-        names = [name for name in row if name != "n_texts"]
+        names = [name for name in row if name != "shape"]
         for number_of, name in enumerate(names):
             y = place + (number_of - (len(names) - 1) / 2) * height
             found = row[name]
@@ -60,7 +63,7 @@ def draw(result: Result) -> None:
             axes.barh(y, found["median"], height * 0.9, color=_COLOURS.get(name, YELLOW), label=label)
             axes.plot([found["min"], found["max"]], [y, y], color=DARK, lw=1)
             axes.text(found["max"] * 1.01, y, f"{name}  {found['median']:.0f}", va="center", fontsize=7.5)
-    axes.set_yticks(range(len(result["rates"])), [f"{row['n_texts']} a request" for row in result["rates"]])
+    axes.set_yticks(range(len(result["rates"])), [row["shape"] for row in result["rates"]])
     axes.invert_yaxis()
     axes.margins(x=0.2)
     axes.set_xlabel("texts per second; line: slowest to fastest round")

@@ -25,7 +25,7 @@ sys.modules["torch.onnx.symbolic_opset14"] = symbolic_opset14
 from infinity_emb.cli import cli
 cli()
 """
-ENGINES = {"torch": "torch", "onnx": "optimum", "int8": "optimum"}
+ENGINES = {"torch": "torch", "onnx": "optimum", "int8": "optimum", "pairs-torch": "torch"}
 
 
 def environment() -> Path | None:

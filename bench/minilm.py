@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,34 +10,37 @@ from turbov2.engine.shelf import load_catalog, open_shelf
 from turbov2.settings import load_settings
 
 MODEL = "all-minilm-l6-v2"
-# Engine -> folder: torch reads safetensors, the others a graph made from the same weights.
 ENGINES = ("torch", "onnx", "int8")
-MAX_TOKENS = 256  # sentence_bert_config.json
-
-
-def make_folders(parent: Path) -> dict[str, Path]:
-    """Returns a folder for each of ENGINES."""
-    return {engine: make_folder(parent / engine, engine) for engine in ENGINES}
+# Cross-encoders of the same size: MiniLM with a random head, so they show speed and say nothing of quality.
+PAIR_ENGINES = ("pairs-torch", "pairs-onnx")
 
 
 def make_folder(folder: Path, engine: str) -> Path:
-    """Returns the folder, now a Sentence-Transformers folder for this engine.
+    """Returns the folder, now a model for this engine, one of ENGINES or PAIR_ENGINES.
 
     "onnx" has a float32 graph in place of safetensors, "int8" one with dynamic quantisation. The weights are
     pulled if they are not there yet.
     """
+    from tests.support import tiny_onnx
+
     sources = {name: Path(source).resolve() for name, source in files().items()}
+    weights, is_pairs = sources["model.safetensors"].parent, engine in PAIR_ENGINES
     for name, source in sources.items():
-        if engine == "torch" or not name.endswith(".safetensors"):
+        is_tokenizer = name.startswith(("tokenizer", "vocab", "special"))
+        if is_tokenizer or (not is_pairs and (engine == "torch" or not name.endswith(".safetensors"))):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).symlink_to(source)
-    if engine != "torch":
-        from tests.support import tiny_onnx
-
-        module = tiny_onnx.Encoder.of(sources["model.safetensors"].parent).eval()
+    if is_pairs:
+        _save_cross_encoder(weights, folder)
+    if engine == "pairs-onnx":
+        module = tiny_onnx.PairScorer.of(folder).eval()
+        tiny_onnx.export_module(module, ["logits"], folder / "model.onnx")
+        (folder / "model.safetensors").unlink()
+    elif engine in ("onnx", "int8"):
+        module = tiny_onnx.Encoder.of(weights).eval()
         tiny_onnx.export_module(module, ["last_hidden_state"], folder / "model.onnx")
-        if engine == "int8":
-            tiny_onnx.quantise(folder)
+    if engine == "int8":
+        tiny_onnx.quantise(folder)
     return folder
 
 
@@ -45,3 +49,14 @@ def files() -> dict[str, str]:
     settings = load_settings(os.environ)
     catalog = load_catalog(settings)
     return open_shelf(settings, catalog).load_spec(catalog.resolve(MODEL)).files
+
+
+def _save_cross_encoder(weights: Path, folder: Path) -> None:
+    import torch
+    from transformers import BertForSequenceClassification
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification.from_pretrained(weights, num_labels=1, local_files_only=True)
+    model.save_pretrained(folder, safe_serialization=True)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "score"}}))

@@ -286,8 +286,8 @@ Written by `python -m bench.parity` with {versions}; on a CPU. No row has run on
 same architecture; it proves tokens, layers, pooling and scores, and says nothing of quality. Agreement is
 the least cosine of a vector with the library's; of scores, Kendall's tau. Differences are relative to the
 largest value where that is above 1. Four-bit weights lose more on MiniLM than their gate allows, here as in
-the library: its layers are narrow, 384 wide. The small INT8 checkpoint's lexical weights, from layers 32 wide, do
-too.
+the library: its layers are narrow, 384 wide. So do lexical weights of the small INT8
+checkpoint, 32 wide.
 
 | Model | Weights | Compared with | Inputs | Ids | Largest difference | Agreement | Gate | |
 |---|---|---|---|---|---|---|---|---|

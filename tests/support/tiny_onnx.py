@@ -75,12 +75,18 @@ class ThreeHeads(nn.Module):
 class PairScorer(nn.Module):
     """A cross-encoder: one number for two texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, bert: BertForSequenceClassification | None = None) -> None:
         super().__init__()
         torch.manual_seed(3)
         config = BertConfig(**_SIZES, max_position_embeddings=64, num_labels=1)
-        self.bert = BertForSequenceClassification(config).eval()
-        self.config = config
+        self.bert = (bert or BertForSequenceClassification(config)).eval()
+        self.config = self.bert.config
+
+    @classmethod
+    def of(cls, folder: Path) -> PairScorer:
+        """Returns the cross-encoder whose weights lie in `folder`."""
+        options = {"local_files_only": True, "attn_implementation": "eager"}
+        return cls(BertForSequenceClassification.from_pretrained(folder, **options))
 
     def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
         inputs = {"attention_mask": attention_mask, "token_type_ids": token_type_ids}
