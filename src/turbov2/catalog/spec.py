@@ -88,6 +88,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host_bytes: int = 0  # estimated footprint, used until the weights are here or were measured
     device_bytes: int = 0
     priority: Priority = "normal"  # idle models of a lower class are evicted first
+    vector_cache_bytes: int = 0  # vectors to remember; the server's setting counts where it is larger
     keep_alive: str = ""  # idle time before unloading, e.g. "30m"; empty: the server's default
     starter: bool = False
     golden: tuple[Golden, ...] = ()

@@ -103,6 +103,7 @@ class Loader:
     ) -> Batcher:
         key = weights_key(spec)
         assert loaded.dimensions is not None, "a model that embeds has dimensions. This is a bug."
+        cache_bytes = max(self._cache_bytes, spec.vector_cache_bytes)
 
         async def relieve() -> None:
             await self.residency.relieve(key)
@@ -113,7 +114,7 @@ class Loader:
             is_padded=loaded.is_padded,
             limits=limits,
             patience_s=load_s,
-            cache=VectorCache(self._cache_bytes) if self._cache_bytes else None,
+            cache=VectorCache(cache_bytes) if cache_bytes else None,
             relieve=relieve,
             on_batch=self._on_batch(spec),
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.server import FAKE, RunningServer, ask, fake_model, loaded, metric, until
+from tests.support.server import FAKE, MakeServer, RunningServer, ask, fake_model, loaded, metric, until
 from turbov2.backends.fake import vectors_of
 
 MODEL, SLOW = "fake-thread", "fake-slow"
@@ -77,6 +78,21 @@ def test_without_a_size_nothing_is_remembered(server: RunningServer) -> None:
     before = counts(server, FAKE)
     ask(server, "/api/embed", FAKE, "same text")
     assert gained(server, FAKE, before) == (1, 0, 0)
+
+
+def test_a_model_with_a_cache_of_its_own_ranks_documents_again_for_nothing(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    table = fake_model("ranking", tmp_path, runner="thread")
+    server = make_server(
+        models=table.replace("dimensions = 8", "dimensions = 8\nvector_cache_bytes = 100_000")
+    )
+    documents = ["one", "two", "three"]
+    for n_cached, query in ((0, "first query"), (3, "second query")):
+        before = counts(server, "ranking")
+        body = {"model": "ranking", "query": query, "documents": documents}
+        assert server.http.post("/api/rerank", json=body).status_code == 200
+        assert gained(server, "ranking", before) == (4 - n_cached, n_cached, 0)
 
 
 def test_equal_inputs_of_one_request_are_computed_once(server: RunningServer) -> None:
