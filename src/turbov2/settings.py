@@ -53,6 +53,12 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda:\d+", text):
+        raise ValueError("expected auto, cpu or a CUDA device such as cuda:0")
+    return text
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -127,6 +133,9 @@ SETTINGS: tuple[Setting, ...] = (
             "memory."),
     Setting("vram_budget_bytes", "TURBOV2_VRAM_BUDGET", "5GB", "size", parse_bytes,
             "Memory that loaded models may take on each CUDA device; less on a card that has less."),
+    Setting("device", "TURBOV2_DEVICE", "auto", "device", _device,
+            "Where models run that gain from a CUDA device: `cpu`, `cuda:0` and the like, or `auto`, the "
+            "first whose budget holds them, else the CPU. A model's own `device` counts before it."),
     Setting("load_timeout_s", "TURBOV2_LOAD_TIMEOUT", "10m", "duration", parse_duration_s,
             "How long a request waits for its model to load."),
     Setting("request_timeout_s", "TURBOV2_REQUEST_TIMEOUT", "0", "duration", parse_duration_s,
@@ -187,6 +196,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_total_queue_items: int
     max_total_queue_bytes: int
     vector_cache_bytes: int
+    device: str
     max_body_bytes: int
     max_texts: int
     max_text_chars: int

@@ -126,10 +126,10 @@ def test_pools_a_machine_has_not() -> None:
 
 
 def test_margins() -> None:
-    machine = MachineMemory(100 * GB, 40 * GB, devices=[devices.Device(FakeNvml(), 0)])
+    machine = MachineMemory(100 * GB, 40 * GB, devices=[devices.Device(FakeNvml(), 0, 0)])
     assert machine.margin_bytes(HOST) == 5 * GB
     assert machine.margin_bytes("cuda:0") == 2 * GB
-    small = MachineMemory(GB, GB, devices=[devices.Device(FakeNvml(), 0)])
+    small = MachineMemory(GB, GB, devices=[devices.Device(FakeNvml(), 0, 0)])
     assert small.margin_bytes(HOST) == 64 * 10**6
     assert small.margin_bytes("cuda:0") == 256 * 10**6
 
@@ -179,6 +179,9 @@ class FakeNvml:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
         return index
 
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> int:  # noqa: N802
+        return {"GPU-aaaa": 0, "GPU-bbbb": 1}[uuid]
+
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:  # noqa: N802
         self._fail()
         return SimpleNamespace(total=(24 * GB, 4 * GB)[handle], free=self.free[handle])
@@ -190,6 +193,7 @@ class FakeNvml:
 
 
 def test_devices_have_pools_and_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
     machine = MachineMemory(GB, 0)
     assert machine.budgets() == {HOST: GB, "cuda:0": 5 * GB, "cuda:1": 3_600_000_000}
@@ -197,6 +201,28 @@ def test_devices_have_pools_and_budgets(monkeypatch: pytest.MonkeyPatch) -> None
     assert machine.process_bytes(7).get("cuda:0") == 3 * GB
     assert "cuda:0" not in machine.process_bytes(8), "a driver that hides it says None"
     assert MachineMemory(GB, 2 * GB).budgets()["cuda:1"] == 2 * GB
+
+
+@pytest.mark.parametrize(
+    ("visible", "totals"),
+    [
+        ("0,1", [24, 4]),
+        ("1", [4]),
+        (" 1 , 0", [4, 24]),
+        ("GPU-bbbb", [4]),
+        ("", []),
+        ("-1", []),
+        ("1,7,0", [4]),
+    ],
+)
+def test_devices_are_numbered_as_cuda_numbers_them(
+    monkeypatch: pytest.MonkeyPatch, visible: str, totals: list[int]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = devices.find_devices()
+    assert [device.total_bytes // GB for device in found] == totals
+    assert [device.pool for device in found] == [f"cuda:{i}" for i in range(len(totals))]
 
 
 @pytest.mark.parametrize("library", [None, FakeNvml(is_broken=True)])
@@ -209,7 +235,7 @@ def test_without_library_or_driver_there_are_no_devices(
 
 def test_a_driver_that_goes_away_leaves_nothing_available() -> None:
     nvml = FakeNvml()
-    device = devices.Device(nvml, 0)
+    device = devices.Device(nvml, 0, 0)
     nvml.is_broken = True
     assert device.available_bytes() == 0
     assert device.process_bytes(7) == 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
+import re
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -28,6 +31,8 @@ class BackendEntry(msgspec.Struct, frozen=True):
 _TORCH = BackendEntry("", requires=("torch", "transformers"), library_bytes=340_000_000)
 _ONNX = BackendEntry("", requires=("onnxruntime",), library_bytes=40_000_000)
 
+_TORCH_CUDA = re.compile(r"^cuda\b.*= *['\"]", re.MULTILINE)  # torch/version.py: a version, or None
+
 BACKENDS: dict[str, BackendEntry] = {
     "static": BackendEntry("turbov2.backends.static:StaticBackend"),
     "onnx": replace(_ONNX, target="turbov2.backends.onnx:OnnxBackend"),
@@ -41,6 +46,24 @@ BACKENDS: dict[str, BackendEntry] = {
 def missing_modules(backend: str) -> tuple[str, ...]:
     """Returns the modules this backend needs and this interpreter lacks. Imports nothing."""
     return tuple(m for m in BACKENDS[backend].requires if importlib.util.find_spec(m) is None)
+
+
+def can_use_cuda(backend: str) -> bool:
+    """Returns whether the backend's libraries here are built for CUDA. Imports nothing."""
+    requires = BACKENDS[backend].requires if backend in BACKENDS else ()
+    if "torch" in requires:
+        found = importlib.util.find_spec("torch")
+        version = Path(found.origin).with_name("version.py") if found is not None and found.origin else None
+        return version is not None and _TORCH_CUDA.search(version.read_text("utf-8")) is not None
+    return "onnxruntime" in requires and _has_distribution("onnxruntime-gpu")
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def backend_factory(backend: str) -> BackendFactory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -51,6 +51,7 @@ class PathWeights(msgspec.Struct, frozen=True, tag="path", tag_field="kind", for
     path: str = ""
 
 
+Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda:\d+)$")]
 Weights = HubWeights | PackageWeights | PathWeights
 
 
@@ -86,7 +87,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score_shift: float = 0.0  # of pairs: a score in 0..1 is sigmoid(raw - shift)
     n_parameters: int | None = None
     host_bytes: int = 0  # estimated footprint, used until the weights are here or were measured
-    device_bytes: int = 0
+    device_bytes: int = 0  # on a CUDA device; 0: it gains nothing there
+    device: Device = "auto"  # where it runs; auto: as TURBOV2_DEVICE says, if `device_bytes` is not 0
     priority: Priority = "normal"  # idle models of a lower class are evicted first
     vector_cache_bytes: int = 0  # vectors to remember; the server's setting counts where it is larger
     keep_alive: str = ""  # idle time before unloading, e.g. "30m"; empty: the server's default

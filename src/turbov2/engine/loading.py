@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from turbov2.batching import SAMPLE, Batcher, BatchLimits, BatchRecord, Slices, VectorCache, learn_limits
 from turbov2.catalog import ModelSpec
 from turbov2.engine.golden import check_golden
 from turbov2.engine.held import HeldModel
+from turbov2.engine.placement import Placement
 from turbov2.engine.shelf import Shelf, weights_key
 from turbov2.engine.sizes import estimate_bytes
 from turbov2.residency import Memory, Residency
@@ -34,8 +37,11 @@ class Loader:
 
     residency: Residency[HeldModel]
 
-    def __init__(self, shelf: Shelf, memory: Memory, meters: Meters, cache_bytes: int) -> None:
+    def __init__(
+        self, shelf: Shelf, memory: Memory, meters: Meters, cache_bytes: int, placement: Placement
+    ) -> None:
         self._shelf = shelf
+        self._placement = placement
         self._memory = memory
         self._meters = meters
         self._cache_bytes = cache_bytes
@@ -44,17 +50,19 @@ class Loader:
 
     async def size(self, spec: ModelSpec) -> dict[str, int]:
         """Returns the bytes it is expected to take, its weights fetched if they were not here."""
-        load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
+        load_spec = await asyncio.to_thread(self._load_spec, spec)
         return await asyncio.to_thread(estimate_bytes, spec, load_spec)
 
     def estimate(self, spec: ModelSpec) -> dict[str, int]:
         """Returns the same, fetching nothing: of weights that are not here, the catalogue's figure."""
         load_spec = self._shelf.peek(spec)
-        return estimate_bytes(spec, load_spec) if load_spec else {"host": spec.host_bytes}
+        if load_spec is None:
+            return {"host": spec.host_bytes}
+        return estimate_bytes(spec, replace(load_spec, device=self._placement.device_of(spec)))
 
     async def load(self, spec: ModelSpec) -> HeldModel:
         """Returns the model, loaded in the kind of runner its catalogue entry names, its limits learnt."""
-        load_spec = await asyncio.to_thread(self._shelf.load_spec, spec)
+        load_spec = await asyncio.to_thread(self._load_spec, spec)
         runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
@@ -71,6 +79,11 @@ class Loader:
         batcher = self._make_batcher(spec, runner, loaded, limits, load_s=time.perf_counter() - began_s)
         slices = self._make_slices(spec, runner)
         return HeldModel(spec, runner, loaded, batcher, slices, self._memory, grown_bytes)
+
+    def _load_spec(self, spec: ModelSpec) -> LoadSpec:
+        """Returns what a runner needs, the device included. Blocks while weights are pulled."""
+        device = self._placement.device_of(spec)
+        return replace(self._shelf.load_spec(spec), device=device)
 
     async def _start(
         self, runner: Runner, spec: ModelSpec, load_spec: LoadSpec

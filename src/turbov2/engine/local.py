@@ -13,6 +13,7 @@ from turbov2.engine.embedding import Embedding
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.loading import Loader
+from turbov2.engine.placement import Placement
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
@@ -59,7 +60,8 @@ class LocalEngine:
         self._keys = {spec.name: weights_key(spec) for spec in catalog}
         self._gates = Gates(settings)
         memory = MachineMemory(settings.host_budget_bytes, settings.vram_budget_bytes)
-        self._loader = Loader(self._shelf, memory, meters, settings.vector_cache_bytes)
+        placement = Placement(settings.device, memory.budgets())
+        self._loader = Loader(self._shelf, memory, meters, settings.vector_cache_bytes, placement)
         self._residency: Residency[HeldModel] = Residency(
             self._loader,
             memory,

@@ -121,7 +121,7 @@ def weights_key(spec: ModelSpec) -> str:
 
     A digest, because events show it and folders stay private.
     """
-    how = (spec.runner, spec.pooling, spec.max_tokens, sorted(spec.options.items()))
+    how = (spec.runner, spec.device, spec.pooling, spec.max_tokens, sorted(spec.options.items()))
     return f"{spec.backend}:{hashlib.sha256(f'{source_text(spec)}:{how}'.encode()).hexdigest()[:16]}"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
 from typing import Any
 
 from turbov2.residency.pools import Pool
@@ -11,12 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 class Device:
-    """One CUDA device. Its number is the driver's, in bus order."""
+    """One CUDA device. Its number is the one that CUDA programs know it by, see `find_devices`."""
 
-    def __init__(self, nvml: Any, index: int) -> None:
+    def __init__(self, nvml: Any, index: int, handle: Any) -> None:
         self.pool: Pool = f"cuda:{index}"
         self._nvml = nvml
-        self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        self._handle = handle
         self.total_bytes = int(nvml.nvmlDeviceGetMemoryInfo(self._handle).total)
 
     def available_bytes(self) -> int:
@@ -37,7 +39,10 @@ class Device:
 
 
 def find_devices() -> tuple[Device, ...]:
-    """Returns the CUDA devices of this machine; none without NVIDIA's library or driver."""
+    """Returns the CUDA devices that our processes may use; none without NVIDIA's library or driver.
+
+    Numbered as CUDA does it: all in bus order, or those of CUDA_VISIBLE_DEVICES in its order.
+    """
     try:
         import pynvml as nvml  # type: ignore[import-untyped]
     except ImportError:
@@ -45,7 +50,26 @@ def find_devices() -> tuple[Device, ...]:
         return ()
     try:
         nvml.nvmlInit()
-        return tuple(Device(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+        return tuple(Device(nvml, index, handle) for index, handle in enumerate(_handles(nvml)))
     except nvml.NVMLError as error:
         logger.debug("no CUDA devices: %s", error)
         return ()
+
+
+def _handles(nvml: Any) -> Iterator[Any]:
+    """Yields NVML's handles. CUDA takes the list up to the first entry that is no device of this machine.
+
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/#cuda-environment-variables
+    """
+    n_devices = nvml.nvmlDeviceGetCount()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        yield from map(nvml.nvmlDeviceGetHandleByIndex, range(n_devices))
+        return
+    for name in map(str.strip, visible.split(",")):
+        if name.isdigit() and int(name) < n_devices:
+            yield nvml.nvmlDeviceGetHandleByIndex(int(name))
+        elif name.startswith(("GPU-", "MIG-")):
+            yield nvml.nvmlDeviceGetHandleByUUID(name)
+        else:
+            return
