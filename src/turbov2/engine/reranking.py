@@ -119,15 +119,17 @@ def _answer(
     total_ns: int,
 ) -> RerankResult:
     n = len(request.documents)
+    truncated = truncated_rows(result)
     return RerankResult(
         spec.name,
         scores,
         int(result.lengths.sum()),
-        tuple(row for row in truncated_rows(result) if row < n),
+        tuple(row for row in truncated if row < n),
         load_ns,
         total_ns,
         result.queue_ns,
         result.tokenize_ns,
         result.inference_ns,
         item_errors(result),
+        n in truncated,
     )

@@ -38,6 +38,5 @@ class RerankResult(msgspec.Struct, frozen=True):
     queue_ns: int = 0  # the rest: waiting in the queue, and for others' batches
     tokenize_ns: int = 0
     inference_ns: int = 0
-    failed: tuple[
-        ItemError, ...
-    ] = ()  # only if the request allowed partial results; their scores mean nothing
+    failed: tuple[ItemError, ...] = ()  # only with partial results; their scores mean nothing
+    is_query_truncated: bool = False  # its end was cut off, where the model reads it apart from the documents

@@ -124,6 +124,10 @@ def test_many_documents_in_pieces(server: RunningServer) -> None:
 def test_what_was_cut_off_and_what_failed(server: RunningServer) -> None:
     answer = rerank(server, model=FAKE, query="a", documents=["b", "a b c d e f g h i"])
     assert answer.json()["truncated"] == [1]
+    assert "query_truncated" not in answer.json()
+    answer = rerank(server, model=FAKE, query="a b c d e f g h i", documents=["b", "c"])
+    assert answer.json()["query_truncated"] is True
+    assert "truncated" not in answer.json()
     answer = rerank(server, model=FAKE, query="a", documents=["b", "fail-now", "c"], partial_results=True)
     body = answer.json()
     assert sorted(row["index"] for row in body["results"]) == [0, 2]

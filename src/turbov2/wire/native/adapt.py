@@ -47,7 +47,8 @@ def render_rerank(
     def fragments() -> Iterator[bytes]:
         yield b'{"model":%b,"results":[' % msgspec.json.encode(model)
         yield from ranked_rows(result, top_n, b"relevance_score", document)
-        yield b"],%b}" % timings(result)
+        cut = b',"query_truncated":true' if result.is_query_truncated else b""
+        yield b"],%b%b}" % (timings(result), cut)
 
     def document(index: int) -> bytes:
         return b',"document":%b' % msgspec.json.encode(documents[index]) if has_documents else b""
