@@ -93,5 +93,6 @@ async def test_a_window_that_fails_fails_its_text_alone() -> None:
 
     result, n_windows = await embed_windows(run, inputs, await model(inputs))
     assert set(result.errors) == {1}
+    assert result.errors[1].message == "input 1: one of its windows failed: not a number"
     assert set(n_windows) == {0}
     assert not result.vectors[1].any()

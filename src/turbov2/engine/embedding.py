@@ -69,10 +69,14 @@ class Embedding:
     ) -> tuple[JobResult, dict[int, int]]:
         async def run(texts: Sequence[str]) -> JobResult:
             inputs = with_prompt(spec, texts, request.input_type)
-            part, n_chars = replace(job, inputs=inputs), sum(map(len, inputs))
+            # An error counts windows, not inputs: it is told below, by the input that it is of.
+            part, n_chars = replace(job, inputs=inputs, is_partial_ok=True), sum(map(len, inputs))
             return (await self._running.run(spec, part, n_chars, request.keep_alive_s, check))[0]
 
-        return await embed_windows(run, request.inputs, first)
+        result, n_windows = await embed_windows(run, request.inputs, first)
+        if result.errors and not job.is_partial_ok:
+            raise result.errors[min(result.errors)]
+        return result, n_windows
 
 
 def task_of(spec: ModelSpec, request: EmbedRequest) -> EmbedTask:

@@ -85,11 +85,18 @@ def _take(waiting: Sequence[Window], result: JobResult, means: Mapping[int, _Mea
     """Yields the halves of windows that were too long; afterwards the others are in their means."""
     for place, (row, text) in enumerate(waiting):
         if (error := result.errors.get(place)) is not None:
-            means[row].error = error
+            means[row].error = _of_input(error, row)
         elif result.full_lengths[place] > result.lengths[place] and len(text) > 1:
             yield from ((row, half) for half in cut(text, 2))
         else:
             means[row].add(result.vectors[place], int(result.lengths[place]))
+
+
+def _of_input(error: TurboError, row: int) -> TurboError:
+    """Returns the error of a window as one of its input, whose number it names."""
+    said = error.message.removeprefix("input ").partition(": ")[2] or error.message
+    message = f"input {row}: one of its windows failed: {said}"
+    return type(error)(message, param=error.param, retry_after_s=error.retry_after_s)
 
 
 def _merge(results: Sequence[JobResult], means: Mapping[int, _Mean]) -> JobResult:

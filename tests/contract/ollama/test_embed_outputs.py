@@ -98,6 +98,17 @@ def test_long_texts_in_windows(make_server: MakeServer, tmp_path: Path) -> None:
     assert found[1] @ np.array(embeddings(server, model="short", input=long)[0]) < 0.999
 
 
+def test_a_window_that_fails_is_told_by_its_input(server: RunningServer) -> None:
+    inputs = ["short", "word " * 40 + "fail-now " + "word " * 40]
+    body = {"model": FAKE, "input": inputs, "windows": True}
+    message = ollama_error(server.http.post("/api/embed", json=body), 500)
+    assert message.startswith("input 1: ")
+    answer = server.http.post("/api/embed", json={**body, "partial_results": True}).json()
+    assert [row is None for row in answer["embeddings"]] == [False, True]
+    assert [error["index"] for error in answer["errors"]] == [1]
+    assert "windows" not in answer
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
