@@ -20,7 +20,7 @@ PACKAGES = (
     "uvloop", "httptools", "model2vec", "fastapi", "pydantic", "starlette", "granian", "hypercorn",
     "torch", "transformers", "sentence-transformers", "onnxruntime",
 )  # fmt: skip
-# Some machines preset a BLAS kernel for other software, which slows numpy (reference: here.md, section 3).
+# Some machines preset a BLAS kernel for other software, which slows numpy.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 QUIET_SHARE = 0.15  # of all cores, used by others: below it a figure is taken as it is
 _WAIT_S = 40.0  # in all, for one run of the bench

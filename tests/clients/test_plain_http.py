@@ -71,7 +71,7 @@ class TestCurl:
 
 
 class TestN8n:
-    """Requests as n8n's nodes send them (axios); see wire-apis.md, 1.12."""
+    """Requests as n8n's nodes send them (axios)."""
 
     HEADERS = {"accept": "application/json, text/plain, */*", "user-agent": "axios/1.12.0"}
 
