@@ -88,8 +88,9 @@ def test_a_score_depends_on_its_pair_alone(backend):
 
 
 def test_query_and_document_are_told_apart(backend):
-    turned = [(document, query, instruction) for query, document, instruction in PAIRS[:1]]
-    assert abs(score(backend, turned)[0] - score(backend, PAIRS[:1])[0]) > 1e-4
+    turned = [(document, query, instruction) for query, document, instruction in PAIRS]
+    # Of all pairs: one alone may score the same both ways by chance, since a trained tokenizer varies.
+    assert np.abs(score(backend, turned) - score(backend, PAIRS)).max() > 1e-3
 
 
 def test_long_and_many_documents(backend):
