@@ -25,10 +25,9 @@ class Placement:
         """
         if spec.device == "cpu":
             return "cpu"
-        is_able = spec.runner == "process" and can_use_cuda(spec.backend)
         if spec.device == "auto":
-            return self._usual_device(spec) if spec.device_bytes and is_able else "cpu"
-        if not is_able:
+            return self._usual_device(spec) if spec.device_bytes and _is_able(spec) else "cpu"
+        if not _is_able(spec):
             raise ModelUnavailable(
                 f"model '{spec.name}' is to run on '{spec.device}', but its libraries here are built for the "
                 "CPU, or its runner is not 'process'; install their CUDA builds, or set `device` to \"cpu\"",
@@ -49,3 +48,8 @@ class Placement:
             found = ", ".join(self._cuda) or "none"
             raise ModelUnavailable(f"{named_by} is '{device}', but the CUDA devices here are: {found}")
         return device
+
+
+def _is_able(spec: ModelSpec) -> bool:
+    """Returns whether the model could use a CUDA device if there were one. Reads a file of its library."""
+    return spec.runner == "process" and can_use_cuda(spec.backend)

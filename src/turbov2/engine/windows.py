@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Run = Callable[[Sequence[str]], Awaitable[JobResult]]
 Window = tuple[int, str]  # the input it is of, and its text
 
+_PLACE = re.compile(r"^input \d+: ")  # what a batcher puts before an error of one of several inputs
 _OVERLAP = 0.1  # of a window, which the next begins with: what one cuts in two stands whole in the other
 _FILL = 0.8  # of the tokens a model reads, to aim at: a text's characters a token vary along it
 
@@ -94,8 +96,7 @@ def _take(waiting: Sequence[Window], result: JobResult, means: Mapping[int, _Mea
 
 def _of_input(error: TurboError, row: int) -> TurboError:
     """Returns the error of a window as one of its input, whose number it names."""
-    said = error.message.removeprefix("input ").partition(": ")[2] or error.message
-    message = f"input {row}: one of its windows failed: {said}"
+    message = f"input {row}: one of its windows failed: {_PLACE.sub('', error.message)}"
     return type(error)(message, param=error.param, retry_after_s=error.retry_after_s)
 
 
