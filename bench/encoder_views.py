@@ -59,8 +59,7 @@ def draw(result: Result) -> None:
         for number_of, name in enumerate(names):
             y = place + (number_of - (len(names) - 1) / 2) * height
             found = row[name]
-            label = name if place == len(result["rates"]) - 1 else None
-            axes.barh(y, found["median"], height * 0.9, color=_COLOURS.get(name, YELLOW), label=label)
+            axes.barh(y, found["median"], height * 0.9, color=_COLOURS.get(name, YELLOW))
             axes.plot([found["min"], found["max"]], [y, y], color=DARK, lw=1)
             axes.text(found["max"] * 1.01, y, f"{name}  {found['median']:.0f}", va="center", fontsize=7.5)
     axes.set_yticks(range(len(result["rates"])), [row["shape"] for row in result["rates"]])

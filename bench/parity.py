@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import onnxruntime
 import sentence_transformers
@@ -129,14 +130,16 @@ def _minilm(folder: Path) -> Iterator[Row]:
     due = library.encode(_texts())
     for how, limit, is_rounded in (("float32", 1e-5, False), ("bfloat16", 1e-3, True), ("nf4", 0.03, True)):
         options = {"quantization": "nf4"} if how == "nf4" else {"dtype": how}
-        backend = SentenceBackend(_with(spec, options=options))
+        backend = SentenceBackend(msgspec.structs.replace(spec, options=options))
         same = _same_ids(backend, _texts(), library.tokenizer, 256)
         yield Row(f"all-minilm-l6-v2, {how}", "real", "sentence-transformers, float32", same,
                   _unit(_dense(backend, _texts())), due, limit, is_rounded)  # fmt: skip
     rounded = sentence_transformers.SentenceTransformer(
         str(Path(spec.files["modules.json"]).parent), device="cpu", model_kwargs=NF4
     )
-    got = _unit(_dense(SentenceBackend(_with(spec, options={"quantization": "nf4"})), _texts()))
+    got = _unit(
+        _dense(SentenceBackend(msgspec.structs.replace(spec, options={"quantization": "nf4"})), _texts())
+    )
     yield Row("all-minilm-l6-v2, nf4", "real", "sentence-transformers, nf4", None, got,
               rounded.encode(_texts()), 1e-3, True)  # fmt: skip
     onnx = _real("minilm-384d")
@@ -148,10 +151,6 @@ def _minilm(folder: Path) -> Iterator[Row]:
     yield Row(
         "minilm-384d, INT8 weights", "real", "sentence-transformers, float32", same, got, due, 0.03, True
     )
-
-
-def _with(spec: LoadSpec, **fields: Any) -> LoadSpec:
-    return LoadSpec(**{name: getattr(spec, name) for name in spec.__struct_fields__} | fields)
 
 
 def _rows(tokens: Any) -> list[Any]:
