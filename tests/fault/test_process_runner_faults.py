@@ -563,7 +563,7 @@ async def test_a_flood_on_stderr_is_bounded(tmp_path: Path, caplog: pytest.LogCa
 
 async def test_a_flood_of_lines_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "turbov2.runners.process")
-    stderr = Stderr("demo")
+    stderr = Stderr("model 'demo'")
     for start in range(0, 100_000, 1000):
         stderr.data_received(b"".join(b"line %d\n" % i for i in range(start, start + 1000)))
     stderr.data_received(b"\r50%\r100%")

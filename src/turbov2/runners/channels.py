@@ -1,4 +1,4 @@
-"""The channels between a process runner and its child."""
+"""The channels between a parent and its child."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Stderr(asyncio.Protocol):
     """Logs what the child prints, and keeps the last lines.
 
     Bounded whatever a child prints: lines are cut, of each read only the last lines are looked at, and
-    beyond so many a second they are counted instead of logged.
+    beyond so many a second they are counted instead of logged. speaker: what the child is, for the log.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, speaker: str) -> None:
         loop = asyncio.get_running_loop()
         self.tail: deque[str] = deque(maxlen=_STDERR_LINES)
         self.closed: asyncio.Future[None] = loop.create_future()
-        self._model = model
+        self._speaker = speaker
         self._rest = b""
         self._time = loop.time
         self._second = 0  # of the loop's time, in which `_n_logged` lines were logged
@@ -85,11 +85,11 @@ class Stderr(asyncio.Protocol):
             self._second, self._n_logged = second, 0
         if self._n_logged < _STDERR_LINES_PER_S:
             self._n_logged += 1
-            log.info("model '%s' says: %s", self._model, text)
+            log.info("%s says: %s", self._speaker, text)
         else:
             self._n_left_out += 1
 
     def _tell_left_out(self) -> None:
         if self._n_left_out:
-            log.info("model '%s' said %d lines more", self._model, self._n_left_out)
+            log.info("%s said %d lines more", self._speaker, self._n_left_out)
             self._n_left_out = 0

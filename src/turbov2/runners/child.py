@@ -1,4 +1,4 @@
-"""Starting a runner's child, ending everything it started, and words for how it ended."""
+"""Starting a child, ending everything it started, and words for how it ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from turbov2.runners.channels import Ends, open_channels
 SECRET_PREFIXES = ("EMBEDDINGS_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
-async def spawn(executable: str, environment: Mapping[str, str]) -> tuple[asyncio.subprocess.Process, Ends]:
-    """Returns a running child and our ends of the channels to it. Raises: OSError; nothing is left then.
+def inherited(changes: Mapping[str, str]) -> dict[str, str]:
+    """Returns our environment without its secrets, and with `changes`."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(SECRET_PREFIXES)} | {**changes}
+
+
+async def spawn(
+    executable: str, module: str, environment: Mapping[str, str]
+) -> tuple[asyncio.subprocess.Process, Ends]:
+    """Returns a child that runs `module`, and our ends of the channels to it.
+
+    environment: all variables that it sees. Raises: OSError; nothing is left then.
 
     It leads a session of its own, and so a process group: whatever it starts can be ended with it, and a
     terminal's signals do not reach it.
@@ -26,21 +35,21 @@ async def spawn(executable: str, environment: Mapping[str, str]) -> tuple[asynci
         on_error.callback(ours.close)
         always.callback(theirs.close)
         process = await asyncio.create_subprocess_exec(
-            *_command(executable, theirs),
+            *_command(executable, module, theirs),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=theirs.stderr,
             pass_fds=(theirs.requests.fileno(), theirs.answers.fileno()),
-            env={k: v for k, v in os.environ.items() if not k.startswith(SECRET_PREFIXES)} | {**environment},
+            env=environment,
             start_new_session=True,
         )
         on_error.pop_all()
     return process, ours
 
 
-def _command(executable: str, ends: Ends) -> list[str]:
+def _command(executable: str, module: str, ends: Ends) -> list[str]:
     # -P: the folder the server was started in is no place to import from.
-    command = [executable, "-P", "-m", "turbov2.runners.worker"]
+    command = [executable, "-P", "-m", module]
     command += ["--requests", str(ends.requests.fileno())]
     command += ["--answers", str(ends.answers.fileno())]
     return [*command, "--parent", str(os.getpid())]

@@ -1,7 +1,9 @@
-"""The wire between a runner and its child: typed header plus raw buffers over Unix stream sockets.
+"""The wire between a parent and its child: typed header plus raw buffers over Unix stream sockets.
 
 frame  = magic (4 bytes) | header length (u32, little endian) | header | buffer | buffer ...
 header = msgpack [message, [[dtype, shape], ...]]; a buffer's length follows from dtype and shape
+
+Which messages there are is a protocol's affair: `RUNNER` reads those of runners, and is the default.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import io
 import math
 import socket
 import struct
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -29,6 +31,7 @@ PREFIX_BYTES = _PREFIX.size
 _JOIN_BELOW = 1 << 16  # small frames leave in one write: a copy costs less than a system call
 
 T = TypeVar("T")
+M = TypeVar("M")
 Array = NDArray[Any]
 Dtype = Literal["float32", "int32", "uint8"]
 _ITEM_BYTES: dict[str, int] = {"float32": 4, "int32": 4, "uint8": 1}
@@ -42,7 +45,7 @@ class FrameError(Exception):
 class Frame(NamedTuple):
     """A message and the arrays that came with it."""
 
-    message: Message
+    message: msgspec.Struct
     buffers: tuple[Array, ...] = ()
 
 
@@ -64,26 +67,29 @@ class BufferSpec(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         return _ITEM_BYTES[self.dtype] * math.prod(self.shape)
 
 
-class _Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    message: Message
+class Header(msgspec.Struct, Generic[M], frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a frame starts with; `M` is the union of a protocol's messages."""
+
+    message: M
     buffers: Annotated[tuple[BufferSpec, ...], msgspec.Meta(max_length=MAX_BUFFERS)] = ()
 
 
+Protocol = msgspec.msgpack.Decoder[Header[Any]]
+RUNNER: Protocol = msgspec.msgpack.Decoder(Header[Message])
 _header_encoder = msgspec.msgpack.Encoder()
-_header_decoder = msgspec.msgpack.Decoder(_Header)
 
 
 # --- frames as bytes
 
 
-def encode(message: Message, *arrays: Array) -> list[bytes | memoryview]:
+def encode(message: msgspec.Struct, *arrays: Array) -> list[bytes | memoryview]:
     """Returns the frame as parts to send in order; buffers are views of `arrays`, not copies.
 
     Raises: FrameError when a limit is passed; nothing was sent then, so the connection stays usable.
     """
     specs = tuple(BufferSpec(cast(Dtype, array.dtype.name), array.shape) for array in arrays)
     _check_buffers(specs)
-    header = _header_encoder.encode(_Header(message, specs))
+    header = _header_encoder.encode(Header(message, specs))
     if len(header) > MAX_HEADER_BYTES:
         raise FrameError(f"frame header of {len(header)} bytes passes the limit of {MAX_HEADER_BYTES}")
     return [_PREFIX.pack(_MAGIC, len(header)) + header, *map(_view, arrays)]
@@ -102,13 +108,15 @@ def header_bytes(prefix: bytes) -> int:
     return int(n)
 
 
-def decode_header(header: bytes) -> tuple[Message, tuple[BufferSpec, ...]]:
+def decode_header(
+    header: bytes, protocol: Protocol = RUNNER
+) -> tuple[msgspec.Struct, tuple[BufferSpec, ...]]:
     """Returns the message and what its buffers look like.
 
-    Raises: FrameError when it is no known message or declares more than the limits allow.
+    Raises: FrameError when it is no message of the protocol or declares more than the limits allow.
     """
     try:
-        decoded = _header_decoder.decode(header)
+        decoded = protocol.decode(header)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameError(f"frame header is malformed: {error}") from error
     _check_buffers(decoded.buffers)
@@ -134,13 +142,13 @@ def _view(array: Array) -> memoryview:
 # --- the parent's end: asyncio streams
 
 
-async def read_frame(reader: asyncio.StreamReader) -> Frame:
+async def read_frame(reader: asyncio.StreamReader, protocol: Protocol = RUNNER) -> Frame:
     """Returns the next frame, its buffers writable.
 
     Raises: EOFError at the end of the stream; FrameError when the frame is malformed or too large.
     """
     n = header_bytes(await reader.readexactly(PREFIX_BYTES))
-    message, specs = decode_header(await reader.readexactly(n))
+    message, specs = decode_header(await reader.readexactly(n), protocol)
     arrays = tuple(np.empty(spec.shape, dtype=spec.dtype) for spec in specs)
     for array in arrays:
         view, at = _view(array), 0
@@ -165,13 +173,13 @@ def write_parts(writer: asyncio.StreamWriter, parts: list[bytes | memoryview]) -
 # --- the child's end: blocking sockets
 
 
-def receive_frame(stream: io.BufferedReader) -> Frame:
+def receive_frame(stream: io.BufferedReader, protocol: Protocol = RUNNER) -> Frame:
     """Returns the next frame; blocks. Raises: as `read_frame`, and OSError.
 
     stream: `sock.makefile("rb")`, so that a small frame takes one system call.
     """
     n = header_bytes(_receive(stream, PREFIX_BYTES))
-    message, specs = decode_header(_receive(stream, n))
+    message, specs = decode_header(_receive(stream, n), protocol)
     arrays = tuple(np.empty(spec.shape, dtype=spec.dtype) for spec in specs)
     for array in arrays:
         if stream.readinto(_view(array)) < array.nbytes:
@@ -186,7 +194,7 @@ def _receive(stream: io.BufferedReader, n: int) -> bytes:
     return received
 
 
-def send_frame(sock: socket.socket, message: Message, *arrays: Array) -> None:
+def send_frame(sock: socket.socket, message: msgspec.Struct, *arrays: Array) -> None:
     """Sends the whole frame; blocks. Raises: FrameError, before anything is sent; OSError."""
     send_parts(sock, encode(message, *arrays))
 

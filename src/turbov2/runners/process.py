@@ -170,7 +170,9 @@ class ProcessRunner:
     async def _create_child(self) -> None:
         self._n_oom_kills = child.n_oom_kills()
         try:
-            self._process, ours = await child.spawn(self._executable, self._environment)
+            self._process, ours = await child.spawn(
+                self._executable, "turbov2.runners.worker", child.inherited(self._environment)
+            )
         except OSError as error:
             log.error("cannot run %s: %s", self._executable, error)
             raise RunnerCrashed(f"no process could be started for model '{self._dialogue.model}'") from error
@@ -196,7 +198,9 @@ class ProcessRunner:
         _, writer = await asyncio.open_unix_connection(sock=ours.requests)
         self._dialogue.connect(writer)
         reader, hangs_up = await asyncio.open_unix_connection(sock=ours.answers, limit=_READ_AHEAD_BYTES)
-        pipe, output = await loop.connect_read_pipe(lambda: Stderr(self._dialogue.model), ours.stderr)
+        pipe, output = await loop.connect_read_pipe(
+            lambda: Stderr(f"model '{self._dialogue.model}'"), ours.stderr
+        )
         answers = asyncio.create_task(self._dialogue.read_answers(reader))
         exited = asyncio.create_task(process.wait())
         try:

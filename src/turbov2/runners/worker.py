@@ -3,16 +3,12 @@
 Three threads. The reader takes frames off the requests socket, so that a Cancel reaches an op that still
 waits, a Ping is answered whatever is computed, and the end of the stream is seen at once. The main thread
 loads and computes, one op after the other; the tokenizing thread prepares the next ones meanwhile. The
-child never outlives its parent: it asks the kernel for SIGKILL on the parent's death, and ends when the
-requests do.
+child never outlives its parent: see `entry`, and it ends when the requests do.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import ctypes
-import faulthandler
 import os
 import signal
 import socket
@@ -21,18 +17,16 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
+
+import msgspec
 
 from turbov2.backends.protocol import Backend
 from turbov2.errors import TurboError
 from turbov2.runners import arrays, frames
 from turbov2.runners import messages as say
 from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_tokenize
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_OOM_SCORE = 500  # half of all there is, on top of the server's own: proc_pid_oom_score_adj(5)
-_MAX_OOM_SCORE = 1000
+from turbov2.runners.entry import enter
 
 
 class Inbox:
@@ -72,7 +66,7 @@ class Answers:
         self._sock = sock
         self._is_free = threading.Lock()
 
-    def send(self, message: say.Message, *buffers: frames.Array) -> None:
+    def send(self, message: msgspec.Struct, *buffers: frames.Array) -> None:
         """Sends one frame; blocks."""
         with self._is_free:
             frames.send_frame(self._sock, message, *buffers)
@@ -175,43 +169,9 @@ def read_into(worker: Worker, requests: socket.socket) -> None:
             os.killpg(0, signal.SIGKILL)
 
 
-def die_with(parent: int) -> None:
-    """From here on the kernel kills this process when `parent` dies; ends it if that already happened.
-
-    Linux ties this to the *thread* that spawned us: the parent's event loop must live as long as its runners.
-    Elsewhere the end of the requests does the same, a moment later.
-    """
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the call above: no signal will come
-        os._exit(0)
-
-
-def offer_to_the_kernel() -> None:
-    """Afterwards the kernel, when memory runs out, ends this process rather than the server."""
-    score = Path("/proc/self/oom_score_adj")
-    with contextlib.suppress(OSError):  # not Linux, or not allowed
-        score.write_text(str(min(int(score.read_text()) + _OOM_SCORE, _MAX_OOM_SCORE)))
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Serves the parent until it says Stop; in every other end the process is gone before this returns."""
-    parser = argparse.ArgumentParser(prog="turbov2.runners.worker")
-    parser.add_argument("--requests", type=int, required=True, help="socket to read frames from")
-    parser.add_argument("--answers", type=int, required=True, help="socket to write frames to")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the parent")
-    options = parser.parse_args(arguments)
-    die_with(options.parent)
-    offer_to_the_kernel()
-    # Terminals and service managers signal every process of a server; it alone decides when its models end.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    faulthandler.enable()
-    os.dup2(2, 1)  # what libraries print belongs in the log
-    requests, answers = (socket.socket(fileno=fd) for fd in (options.requests, options.answers))
-    for sock in (requests, answers):
-        sock.set_inheritable(False)  # a grandchild that held it would hide our death
+    requests, answers = enter("turbov2.runners.worker", arguments)
     frames.send_frame(answers, say.Hello(say.PROTOCOL_VERSION, os.getpid()))
     worker = Worker(Answers(answers))
     threading.Thread(target=read_into, args=(worker, requests), name="frames", daemon=True).start()
