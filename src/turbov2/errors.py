@@ -5,8 +5,11 @@ TurboError
 │   ├── InvalidRequest          400  a field is missing, of the wrong type or out of range
 │   ├── EmptyInput              400  there is nothing to embed or to rank
 │   ├── InputTooLong            400  a text is longer than the model reads and truncation is off
+│   ├── BadMedia                400  an image or a document is empty, broken, cut short or locked
 │   ├── NotCapable              400  the model exists but does not do what was asked
 │   ├── BodyTooLarge            413  the body passes the configured limit
+│   ├── MediaTooLarge           413  a file passes a limit of bytes, pixels, frames, pages or memory
+│   ├── UnsupportedMedia        415  a file's format is not read here
 │   ├── Unauthorized            401  no valid key
 │   ├── Forbidden               403  a host name that is not allowed here
 │   ├── ModelNotFound           404  no such name in the catalogue
@@ -24,6 +27,7 @@ TurboError
     ├── PullFailed              502  weights could not be fetched or did not match their hashes
     ├── LoadFailed              500  weights are there and do not load
     ├── RunnerCrashed           500  the process that ran the model ended
+    ├── DecoderCrashed          500  the process that read an image or a document ended
     ├── InferenceFailed         500  the model ran and failed
     └── NotFinite               500  the model gave NaN or infinity, which never leaves; Ollama's API says 400
 
@@ -75,6 +79,10 @@ class InputTooLong(RequestError):
     code = "input_too_long"
 
 
+class BadMedia(RequestError):
+    code = "bad_media"
+
+
 class NotCapable(RequestError):
     code = "not_capable"
 
@@ -82,6 +90,16 @@ class NotCapable(RequestError):
 class BodyTooLarge(RequestError):
     status = 413
     code = "body_too_large"
+
+
+class MediaTooLarge(RequestError):
+    status = 413
+    code = "media_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    status = 415
+    code = "unsupported_media"
 
 
 class Unauthorized(RequestError):
@@ -161,6 +179,10 @@ class LoadFailed(BackendError):
 
 class RunnerCrashed(BackendError):
     code = "runner_crashed"
+
+
+class DecoderCrashed(BackendError):
+    code = "decoder_crashed"
 
 
 class InferenceFailed(BackendError):

@@ -1,0 +1,156 @@
+"""A PDF page's characters as words with boxes. Loaded only in the decoding child."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+import numpy as np
+import pypdfium2 as pdfium
+import pypdfium2.raw as raw
+from numpy.typing import NDArray
+
+from turbov2.errors import MediaTooLarge
+from turbov2.media.results import Floats
+
+MAX_CHARS = 1_000_000  # of one page: far beyond print, and seconds of work
+_SPACES = np.array(
+    [0x09, 0x0A, 0x0D, 0x20, 0xA0, *range(0x2000, 0x200C), 0x2028, 0x2029, 0x202F, 0x3000, 0xFEFF]
+)
+_BREAKS = np.array([0x0A, 0x0D])
+_PDFIUM_HYPHEN = 0x02  # what PDFium gives for a hyphen at the end of a line
+_REPLACEMENT = 0xFFFD
+_LIGATURES = {
+    0xFB00: "ff",
+    0xFB01: "fi",
+    0xFB02: "fl",
+    0xFB03: "ffi",
+    0xFB04: "ffl",
+    0xFB05: "st",
+    0xFB06: "st",
+}
+
+Doubles = NDArray[np.float64]
+
+
+class PageFrame(NamedTuple):
+    """Where a page lies in its PDF's coordinates, in points, and how it is turned to be upright."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+    rotation_degrees: int
+
+    @staticmethod
+    def of(page: pdfium.PdfPage) -> PageFrame:
+        """Returns the page's frame."""
+        left, bottom, right, top = page.get_bbox()
+        return PageFrame(left, bottom, right, top, page.get_rotation())
+
+    @property
+    def width(self) -> float:
+        """Of the upright page, in points."""
+        return self.top - self.bottom if self.rotation_degrees in (90, 270) else self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Of the upright page, in points."""
+        return self.right - self.left if self.rotation_degrees in (90, 270) else self.top - self.bottom
+
+    def upright(self, boxes: Doubles) -> Doubles:
+        """Returns `[n, 4]` left, top, right, bottom from the upper left corner of the upright page.
+
+        boxes: `[n, 4]` left, bottom, right, top in the PDF's coordinates.
+        """
+        left, bottom, right, top = boxes.T
+        match self.rotation_degrees:
+            case 90:
+                sides = bottom - self.bottom, left - self.left, top - self.bottom, right - self.left
+            case 180:
+                sides = self.right - right, bottom - self.bottom, self.right - left, top - self.bottom
+            case 270:
+                sides = self.top - top, self.right - right, self.top - bottom, self.right - left
+            case _:
+                sides = left - self.left, self.top - top, right - self.left, self.top - bottom
+        return np.stack(sides, axis=1)
+
+
+class PageText(NamedTuple):
+    """The words of a page, as in `results.Page`, and how its characters fared."""
+
+    words: list[str]
+    boxes: Floats
+    lines: NDArray[np.int32]
+    n_chars: int
+    n_unmapped: int
+    n_outside: int
+
+
+def read_text(textpage: pdfium.PdfTextPage, frame: PageFrame) -> PageText:
+    """Returns the page's words in the order of its content. Raises: MediaTooLarge past MAX_CHARS."""
+    n = textpage.count_chars()
+    if n > MAX_CHARS:
+        raise MediaTooLarge(
+            f"a page has {n} characters, the limit is {MAX_CHARS}; send the document in parts"
+        )
+    codes, boxes, is_unmapped = _chars(textpage.raw, n)
+    is_space = np.isin(codes, _SPACES)
+    boxes = frame.upright(boxes)
+    middle_x, middle_y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    is_inside = (middle_x >= 0) & (middle_x <= frame.width) & (middle_y >= 0) & (middle_y <= frame.height)
+    is_kept = ~is_space & is_inside
+    line_of = np.cumsum(np.isin(codes, _BREAKS))
+    found = _words(codes, boxes, is_kept, line_of)
+    n_unmapped = int((is_unmapped & is_kept).sum())
+    return PageText(*found, int(is_kept.sum()), n_unmapped, int((~is_space & ~is_inside).sum()))
+
+
+def _chars(handle: Any, n: int) -> tuple[NDArray[np.int64], Doubles, NDArray[np.bool_]]:
+    """Returns `[n]` code points, `[n, 4]` left, bottom, right, top, and `[n]` which have no meaning."""
+    codes = np.empty(n, np.int64)
+    boxes = np.zeros((n, 4), np.float64)
+    is_unmapped = np.zeros(n, np.bool_)
+    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    ends = tuple(map(ctypes.byref, (left, right, bottom, top)))
+    for index in range(n):
+        codes[index] = raw.FPDFText_GetUnicode(handle, index)
+        if raw.FPDFText_GetCharBox(handle, index, *ends):
+            boxes[index] = left.value, bottom.value, right.value, top.value
+        is_unmapped[index] = raw.FPDFText_HasUnicodeMapError(handle, index) == 1
+    return codes, boxes, is_unmapped | _has_no_meaning(codes)
+
+
+def _has_no_meaning(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True for code points that stand for no character: controls, private areas, surrogates, U+FFFD."""
+    is_control = ((codes < 0x20) & (codes != _PDFIUM_HYPHEN)) | ((codes >= 0x7F) & (codes < 0xA0))
+    is_private = ((codes >= 0xE000) & (codes <= 0xF8FF)) | (codes >= 0xF0000)
+    is_surrogate = (codes >= 0xD800) & (codes <= 0xDFFF)
+    is_hollow = (codes == _REPLACEMENT) | ((codes & 0xFFFE) == 0xFFFE)
+    return np.asarray(is_control | is_private | is_surrogate | is_hollow)
+
+
+def _words(
+    codes: NDArray[np.int64], boxes: Doubles, is_kept: NDArray[np.bool_], line_of: NDArray[Any]
+) -> tuple[list[str], Floats, NDArray[np.int32]]:
+    """Returns the runs of kept characters as words, their boxes and their lines, numbered anew."""
+    starts = np.flatnonzero(is_kept & ~np.concatenate(([False], is_kept[:-1])))
+    ends = np.flatnonzero(is_kept & ~np.concatenate((is_kept[1:], [False]))) + 1
+    words = [
+        "".join(map(_text_of, codes[start:end].tolist())) for start, end in zip(starts, ends, strict=True)
+    ]
+    extents = np.empty((len(starts), 4), np.float32)
+    for word, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        extents[word, :2] = boxes[start:end, :2].min(axis=0)
+        extents[word, 2:] = boxes[start:end, 2:].max(axis=0)
+    _, lines = np.unique(line_of[starts], return_inverse=True)
+    return words, extents, lines.astype(np.int32)
+
+
+def _text_of(code: int) -> str:
+    if code == _PDFIUM_HYPHEN:
+        return "-"
+    if code in _LIGATURES:
+        return _LIGATURES[code]
+    is_character = 0x20 <= code < 0xD800 or 0xDFFF < code <= 0x10FFFF
+    return chr(code) if is_character else chr(_REPLACEMENT)
