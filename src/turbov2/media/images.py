@@ -70,10 +70,10 @@ class ImageFileReader:
         self._turn_to(index)
         self._check()
         width, height = self._upright_size()
-        turn = _TURNS.get(_orientation(self._picture))
+        is_rotated = _orientation(self._picture) > 1
         with reading(self.format, self._limits):
-            pixels = self._pixels(view, width, height, turn)
-        return results.Image(pixels, self.format, width, height, self.n_frames, turn is not None)
+            pixels = self._pixels(view, width, height)
+        return results.Image(pixels, self.format, width, height, self.n_frames, is_rotated)
 
     def page(self, index: int) -> results.Page:
         """Returns the page's size: an image has no text layer and no objects but itself."""
@@ -126,21 +126,24 @@ class ImageFileReader:
             with reading(self.format, self._limits):
                 self._picture.seek(index)
 
+    def _stored_orientation(self) -> int:
+        """Returns how the pixels lie that Pillow will give; it turns those of a TIFF itself."""
+        return 1 if self.format == "TIFF" else _orientation(self._picture)
+
     def _upright_size(self) -> tuple[int, int]:
         width, height = self._picture.size
-        return (height, width) if _orientation(self._picture) >= 5 else (width, height)
+        return (height, width) if self._stored_orientation() >= 5 else (width, height)
 
-    def _pixels(
-        self, view: results.View, width: int, height: int, turn: Image.Transpose | None
-    ) -> results.Pixels:
+    def _pixels(self, view: results.View, width: int, height: int) -> results.Pixels:
+        turn = _TURNS.get(self._stored_orientation())
         scale = view.scale(width, height)
         upright = (max(1, round(width * scale)), max(1, round(height * scale)))
-        lying = upright[::-1] if (width, height) != self._picture.size else upright
+        lying = upright[::-1] if self._stored_orientation() >= 5 else upright
         if scale < 1:  # a JPEG's decoder then leaves out what would be scaled away
             self._picture.draft(_MODES[view.mode], lying)
         picture = in_mode(self._picture, _MODES[view.mode])
         if picture.size != lying:
-            picture = picture.resize(lying, Image.Resampling.BICUBIC, reducing_gap=2.0)
+            picture = picture.resize(lying, Image.Resampling.BILINEAR, reducing_gap=2.0)
         if turn is not None:
             picture = picture.transpose(turn)
         if view.is_letterboxed:
