@@ -163,7 +163,7 @@ def test_samples_are_scaled_and_not_cut_off(samples: np.ndarray, pixels: list[in
 
 def test_memory_follows_from_the_limits():
     small, large = MediaLimits(max_pixels=1), MediaLimits()
-    assert 512 << 20 < small.address_space_bytes < 1 << 30 < large.address_space_bytes < 3 << 30
+    assert 256 << 20 < small.address_space_bytes < 1 << 30 < large.address_space_bytes < 3 << 30
 
 
 @pytest.mark.parametrize("machine", _MACHINES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 _BYTES_PER_PIXEL = 16  # worst path: RGBA, its flattened copy and 16-bit samples being scaled
-_INTERPRETER_BYTES = 768 << 20  # address space of Python, numpy, Pillow and PDFium before any file
+_INTERPRETER_BYTES = 384 << 20  # 130 MB before any file, and fonts
 
 
 class MediaLimits(msgspec.Struct, frozen=True):

@@ -34,6 +34,8 @@ class PdfReader:
         # PDFium reads the bytes where they are, for as long as the document lives.
         buffer = (ctypes.c_ubyte * len(file)).from_buffer(file)
         with reading("PDF", most):
+            # Not every failure sets PDFium's error code; this does, so that none is taken for an earlier one.
+            raw.FPDF_LoadMemDocument(b"", 0, None)
             try:
                 self._pdf = pdfium.PdfDocument(buffer, password=password)
             except pdfium.PdfiumError as error:
@@ -74,7 +76,7 @@ class PdfReader:
             is_rotated = page.get_rotation() != 0
         page.close()
         full = view.dpi / _POINTS_PER_INCH
-        source = (math.ceil(width * full), math.ceil(height * full))
+        source = (round(width * full), round(height * full))
         return results.Image(pixels, self.format, *source, self.n_pages, is_rotated)
 
     def page(self, index: int) -> results.Page:
@@ -133,4 +135,4 @@ def _refusal(code: int | None, password: str | None) -> BadMedia | UnsupportedMe
         return BadMedia(what, param="password")
     if code == raw.FPDF_ERR_SECURITY:
         return UnsupportedMedia("the PDF is encrypted in a way that is not read here; send it decrypted")
-    return BadMedia("the PDF is broken: it cannot be opened; send it whole, or saved anew")
+    return BadMedia("the PDF is broken or has no pages: it cannot be opened; send it whole, or saved anew")
