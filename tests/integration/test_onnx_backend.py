@@ -18,11 +18,13 @@ pytest.importorskip("onnxscript", reason="exports a model: needs onnxscript")
 pytest.importorskip("transformers", reason="exports a model: needs transformers")
 pytest.importorskip("torch", reason="exports a model: needs torch")
 
+import onnxruntime
 import torch
 from safetensors.numpy import save_file
 
 from tests.support.tiny_onnx import export, export_module, quantise, spec_of
 from turbov2.backends.onnx import OnnxBackend
+from turbov2.backends.onnx.graph import Graph
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InvalidRequest, LoadFailed
 from turbov2.types import EmbedTask, LoadSpec, Outputs, TokenBatch
@@ -336,5 +338,29 @@ def test_files_that_do_not_fit_do_not_load(folder: Path) -> None:
     fails("no graph that ONNX Runtime", files={**spec.files, "model.onnx": bad})
     fails("no graph that ONNX Runtime", files={**spec.files, "b.onnx": bad}, options={"graph": "b.onnx"})
     fails("no c.onnx", options={"graph": "c.onnx"})
-    fails("device 'tpu'", device="tpu")
+    fails("no provider 'tpu', only .*cpu", device="tpu")
+    fails("no provider 'openvino', only .*cpu", options={"provider": "openvino"})
     fails("pooling 'sum'", pooling="sum")
+
+
+def test_a_provider_that_does_not_start_is_told(
+    exports: dict[str, tuple[Path, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runtime goes on with the CPU where a provider's libraries are missing."""
+    spec = spec_of(exports["encoder"][0])
+    named = OnnxBackend(
+        LoadSpec(
+            **{name: getattr(spec, name) for name in spec.__struct_fields__}
+            | {"options": {"provider": "cpu"}}
+        )
+    )
+    named.close()
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, providers: session(path, options, providers=["CPUExecutionProvider"]),
+    )
+    with pytest.raises(LoadFailed, match="has the provider 'cuda' but cannot start it on 'cuda:0'"):
+        Graph(Path(spec.files["model.onnx"]), "cuda:0", 1, 10)

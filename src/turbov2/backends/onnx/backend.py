@@ -37,6 +37,9 @@ class OnnxOptions(msgspec.Struct, frozen=True):
 
     graph: str = ""  # the .onnx file to load, for folders with several
     threads: _Positive | None = None  # cores to use; None: all this process may use
+    provider: str | None = (
+        None  # "openvino", "tensorrt", ...: who computes; None: the device's own, cpu or cuda
+    )
 
 
 class OnnxBackend:
@@ -57,7 +60,9 @@ class OnnxBackend:
         n_runs = 1 if self._is_padded else min(n_cores, _MAX_SIDE_BY_SIDE)
         self._modules = read_modules(spec.files, spec.pooling)
         path = _graph_file(spec, options.graph)
-        self._graph = Graph(path, spec.device, n_cores // n_runs, self._tokenizer.n_vocabulary)
+        self._graph = Graph(
+            path, spec.device, n_cores // n_runs, self._tokenizer.n_vocabulary, options.provider
+        )
         self._heads = find_heads(self._graph.outputs)
         self._dropped = [i for token in _DROPPED_TOKENS if (i := self._tokenizer.id_of(token)) is not None]
         self._run_tokens = (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from turbov2.backends.onnx.rows import Rows
 from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_SUFFIX = "ExecutionProvider"  # of the names that ONNX Runtime gives its providers
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _WARNINGS_OFF = 3  # log level "error"
@@ -36,12 +36,15 @@ class Graph:
     are_rows_independent: whether several rows may share a run without changing each other's results.
     """
 
-    def __init__(self, path: Path, device: str, n_threads: int, n_vocabulary: int) -> None:
-        """Opens the file; each run uses `n_threads` cores.
+    def __init__(
+        self, path: Path, device: str, n_threads: int, n_vocabulary: int, provider: str | None = None
+    ) -> None:
+        """Opens the file; each run uses `n_threads` cores. `provider`: None is the device's own.
 
-        Raises: LoadFailed when it is no graph this version runs, or reads other inputs than an encoder's.
+        Raises: LoadFailed when a provider is missing or does not start, when the file is no graph that this
+        version runs, or when the graph reads other inputs than an encoder's.
         """
-        self._session = _open(path, device, n_threads)
+        self._session = _open(path, device, n_threads, provider)
         self.dtype = _arithmetic(path, self._session)
         # The runtime's arena keeps what the largest run took, and gives it back only at the end of a run that
         # asks for it (onnxruntime_run_options_config_keys.h). Without an arena every run is slower.
@@ -106,26 +109,41 @@ class Graph:
         )
 
 
-def _open(path: Path, device: str, n_threads: int) -> onnxruntime.InferenceSession:
-    provider = _PROVIDERS.get(device.partition(":")[0])
-    if provider is None or provider not in onnxruntime.get_available_providers():
-        raise LoadFailed(
-            f"this ONNX Runtime cannot use the device '{device}': choose cpu, or install onnxruntime-gpu"
-        )
+def _open(path: Path, device: str, n_threads: int, provider: str | None) -> onnxruntime.InferenceSession:
+    kind, _, index = device.partition(":")
+    name = _find_provider(provider or kind)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _WARNINGS_OFF
     options.intra_op_num_threads = n_threads
     # A waiting thread that spins takes the core from whoever would compute on it: with the other of two cores
     # busy, a third of the speed of a single thread was measured (bench/onnx_batches.py).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    index = device.partition(":")[2] or "0"
-    settings = {"device_id": index} if provider == _PROVIDERS["cuda"] else {}
+    settings = {"device_id": index or "0"} if kind == "cuda" else {}
     try:
-        return onnxruntime.InferenceSession(path, options, providers=[(provider, settings)])
+        session = onnxruntime.InferenceSession(path, options, providers=[(name, settings)])
     except Exception as error:  # as above
         raise LoadFailed(
             f"the .onnx file is no graph that ONNX Runtime {onnxruntime.__version__} runs"
         ) from error
+    # Where a provider's own libraries are missing the runtime goes on with the CPU and only logs it.
+    if session.get_providers()[0] != name:
+        raise LoadFailed(f"ONNX Runtime has the provider '{_short(name)}' but cannot start it on '{device}'")
+    return session
+
+
+def _find_provider(wanted: str) -> str:
+    """Returns ONNX Runtime's name of this provider. Raises: LoadFailed that lists those it has."""
+    available: dict[str, str] = {_short(name): name for name in onnxruntime.get_available_providers()}
+    if wanted not in available:
+        raise LoadFailed(
+            f"this ONNX Runtime has no provider '{wanted}', only {', '.join(sorted(available))}: "
+            "install the build that has it, such as onnxruntime-gpu for cuda"
+        )
+    return available[wanted]
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix(_SUFFIX).lower()
 
 
 def _arithmetic(path: Path, session: onnxruntime.InferenceSession) -> str:
