@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,11 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import infinity, minilm, processes
-from bench.machine import child_environment
+from bench import fleet, infinity, minilm
 from bench.processes import Server
-
-_BACKENDS = {"torch": "sentence", "pairs-torch": "cross_encoder"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,24 +60,9 @@ def groups(folders: Mapping[str, Path]) -> Iterator[Group]:
 
 @contextlib.contextmanager
 def _ours(folders: Mapping[str, Path]) -> Iterator[list[Contender]]:
-    port = processes.free_port()
-    with tempfile.TemporaryDirectory() as name:
-        tables = [_table(engine, folder) for engine, folder in folders.items()]
-        (Path(name) / "models.toml").write_text("\n".join(tables))
-        environment = child_environment(
-            HOST="127.0.0.1", PORT=str(port), TURBOV2_HOME=name, TURBOV2_PRELOAD=",".join(folders)
-        )
-        with processes.running(processes.turbov2_command(), port, environment) as server:
-            yield [Contender(f"turbov2 {engine}", server, _path("/v1", engine), engine) for engine in folders]
-
-
-def _table(engine: str, folder: Path) -> str:
-    capability = "rerank" if engine in minilm.PAIR_ENGINES else "embed"
-    return (
-        f'[models."{engine}"]\ncapability = "{capability}"\nrunner = "process"\n'
-        f'backend = "{_BACKENDS.get(engine, "onnx")}"\n'
-        f'[models."{engine}".weights]\nkind = "path"\npath = "{folder}"\n'
-    )
+    models = [fleet.Encoder(engine, engine, made=folder) for engine, folder in folders.items()]
+    with fleet.serving(models, PRELOAD=",".join(folders)) as server:
+        yield [Contender(f"turbov2 {engine}", server, _path("/v1", engine), engine) for engine in folders]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from bench.machine import child_environment
 from bench.processes import Server
 
 WORDLLAMA = model.MODEL  # in the event loop, as shipped
+_BACKENDS = {"torch": "sentence", "pairs-torch": "cross_encoder"}
 WORDLLAMA_PROCESS = "wordllama-process"  # the same weights behind a queue, in a process of their own
 
 
@@ -54,21 +55,24 @@ class Fake:
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """all-MiniLM-L6-v2 under an engine of `bench.minilm`, in a process of its own."""
+    """A model of `bench.minilm` under one of its engines, in a process of its own."""
 
     name: str
     engine: str
     priority: str = "normal"
     keep_alive: str = ""
+    made: Path | None = None  # where its files stand already
 
     def table(self, folder: Path) -> str:
-        """Returns the models file's table; the model's files are made under `folder`."""
-        keys = {
-            "backend": "sentence" if self.engine == "torch" else "onnx",
+        """Returns the models file's table; files that are not made yet are made under `folder`."""
+        keys: dict[str, str | float] = {
+            "backend": _BACKENDS.get(self.engine, "onnx"),
             "priority": self.priority,
             "keep_alive": self.keep_alive,
         }
-        return _table(self.name, minilm.make_folder(folder, self.engine), keys)
+        if self.engine in minilm.PAIR_ENGINES:
+            keys["capability"] = "rerank"
+        return _table(self.name, self.made or minilm.make_folder(folder, self.engine), keys)
 
 
 # Takes an encoder's time: about what MiniLM needs on two cores, 11 ms for one text of 18 tokens.
