@@ -1,4 +1,4 @@
-"""LangChain and LlamaIndex, unchanged. Rows 8 and 10 of the compatibility matrix."""
+"""LangChain and LlamaIndex, unchanged. Rows 8, 10 and 24 of the compatibility matrix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from tests.support.server import FAKE, REAL, Embed, RunningServer
 
@@ -36,6 +37,25 @@ class TestLangChain:
 
         model = OllamaEmbeddings(model=name, base_url=server.base_url, keep_alive=300, num_ctx=512)
         np.testing.assert_allclose(await model.aembed_documents(TEXTS), unit_vectors(TEXTS), atol=1e-7)
+
+
+@pytest.mark.parametrize("fields", [{}, {"encoding_format": "float"}, {"dimensions": 256}])
+def test_langchains_openai_embeddings(
+    server: RunningServer, unit_vectors: Embed, fields: dict[str, object]
+) -> None:
+    from langchain_openai import OpenAIEmbeddings
+
+    dimensions = fields.pop("dimensions", None)
+    model = OpenAIEmbeddings(
+        model=REAL,
+        base_url=f"{server.base_url}/v1",
+        api_key=SecretStr("none"),
+        check_embedding_ctx_length=False,  # otherwise it sends ids of a tokenizer of OpenAI's
+        dimensions=dimensions,
+        model_kwargs=fields,
+    )
+    np.testing.assert_allclose(model.embed_documents(TEXTS), unit_vectors(TEXTS), atol=1e-7)
+    np.testing.assert_allclose(model.embed_query(TEXTS[0]), unit_vectors(TEXTS[:1])[0], atol=1e-7)
 
 
 def test_langchain_says_that_a_model_is_unknown(server: RunningServer) -> None:

@@ -65,6 +65,18 @@ def test_langchain(server: RunningServer, unit_vectors: Embed) -> None:
     np.testing.assert_allclose(answer["embedding"], unit_vectors(["a first text"])[0], atol=1e-7)
 
 
+def test_cohere(server: RunningServer, unit_vectors: Embed) -> None:
+    answer = run_script(server, "cohere.mjs")
+    texts = ["How do cats sleep?", "The stock market fell today.", "Cats sleep sixteen hours a day.",
+             "A cat is an animal."]  # fmt: skip
+    vectors = unit_vectors(texts)
+    np.testing.assert_allclose(answer["embedding"], vectors[1], atol=1e-7)
+    scores = (1 + vectors[1:] @ vectors[0]) / 2
+    best = np.argsort(-scores)[:2]
+    assert [index for index, _ in answer["results"]] == best.tolist()
+    np.testing.assert_allclose([score for _, score in answer["results"]], scores[best], atol=1e-6)
+
+
 def test_n8n_reranker(server: RunningServer, unit_vectors: Embed) -> None:
     """Row 12: each mode of the node ranks alike; what it makes of a score depends on the mode."""
     answer = run_script(server, "n8n-reranker.cjs")
