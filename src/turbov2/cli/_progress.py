@@ -134,7 +134,7 @@ class CountDisplay:
             self._bar.start()
             if not self._console.is_terminal:
                 self._console.print(Text(self._line.format(total)), soft_wrap=True)
-        self._bar.update(self._task, completed=done)
+        self._bar.update(self._task, completed=done, total=total)
 
 
 def _shortened(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from turbov2.cli._boundary import CliError
+from turbov2.cli._boundary import MISUSED, CliError
 from turbov2.cli.embed import Vectors
 from turbov2.cli.ps import URL_DEFAULT, URL_HELP
 
@@ -35,8 +35,13 @@ class Ranking(msgspec.Struct):
 def evaluate(
     model: Annotated[str, typer.Argument(help="Name or alias of an embedding model.")],
     data: Annotated[
-        Path, typer.Option(metavar="FILE", help="Retrieval set: documents, queries, answers, as JSONL.")
-    ],
+        Path | None,
+        typer.Option(metavar="FILE", help="Retrieval set: documents, queries, answers, as JSONL."),
+    ] = None,
+    mteb: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="Task of the mteb package instead; may be repeated."),
+    ] = None,
     rerank: Annotated[
         str | None, typer.Option(metavar="NAME", help="Reranker that puts what was found into a new order.")
     ] = None,
@@ -52,17 +57,38 @@ def evaluate(
 
     docs/evaluation.md describes the file and the metrics. The first key of EMBEDDINGS_API_KEY is sent along.
     """
+    from turbov2.settings import load_settings
+
+    settings = load_settings()
+    if data is not None and not mteb:
+        _evaluate_set(settings, url, model, data, rerank, depth, plot, as_json)
+    elif mteb and data is None and rerank is None and plot is None:
+        _evaluate_tasks(settings, url, model, mteb, as_json)
+    else:
+        raise CliError(
+            "give either --data FILE or --mteb TASK", "--rerank and --plot go with --data", exit_code=MISUSED
+        )
+
+
+def _evaluate_set(
+    settings: Settings,
+    url: str | None,
+    model: str,
+    data: Path,
+    rerank: str | None,
+    depth: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
     from turbov2.cli._console import print_json
     from turbov2.cli._progress import CountDisplay
     from turbov2.recipes.evaluate import evaluate as run
     from turbov2.recipes.retrieval import read_set
-    from turbov2.settings import load_settings
 
-    settings = load_settings()
     wanted = read_set(data)
-    reranker = _reranker(settings, url, rerank) if rerank else None
+    reranker = make_reranker(settings, url, rerank) if rerank else None
     with CountDisplay("asking", "texts") as display:
-        found = run(wanted, _embedder(settings, url, model), reranker, depth, display.step)
+        found = run(wanted, make_embedder(settings, url, model), reranker, depth, display.step)
     if plot is not None:
         _draw(plot, found, model, rerank)
     if as_json:
@@ -71,7 +97,31 @@ def evaluate(
         _print_table(found, model, rerank)
 
 
-def _embedder(settings: Settings, url: str | None, model: str) -> Embed:
+def _evaluate_tasks(
+    settings: Settings, url: str | None, model: str, names: Sequence[str], as_json: bool
+) -> None:
+    from turbov2.cli._console import make_table, print_json, print_note, print_table
+    from turbov2.cli._progress import CountDisplay
+
+    try:
+        from turbov2.recipes.mteb_tasks import find_tasks, run_tasks
+    except ModuleNotFoundError as error:
+        raise CliError("--mteb needs a package that is not installed", "pip install mteb") from error
+    tasks = find_tasks(names)
+    with CountDisplay("asking", "texts") as display:
+        scores = run_tasks(model, tasks, make_embedder(settings, url, model), display.step)
+    if as_json:
+        print_json({"model": model, "tasks": scores})
+        return
+    table = make_table("TASK", "METRIC", model)
+    for each in scores:
+        table.add_row(each.task, each.metric, f"{each.score:.4f}")
+    print_table(table)
+    print_note(f"mteb {scores[0].mteb_version}; through the server, queries sent as queries")
+
+
+def make_embedder(settings: Settings, url: str | None, model: str) -> Embed:
+    """Returns a function that asks a running server for vectors. It raises CliError."""
     import numpy as np
 
     from turbov2.cli._client import ask
@@ -86,7 +136,8 @@ def _embedder(settings: Settings, url: str | None, model: str) -> Embed:
     return embed
 
 
-def _reranker(settings: Settings, url: str | None, model: str) -> Rerank:
+def make_reranker(settings: Settings, url: str | None, model: str) -> Rerank:
+    """Returns a function that asks a running server for an order. It raises CliError."""
     from turbov2.cli._client import ask
 
     def rerank(query: str, documents: Sequence[str]) -> Sequence[int]:

@@ -36,9 +36,9 @@ def evaluate(
 ) -> Evaluation:
     """Returns the quality of ranking by cosine, and of its first `depth` documents in a new order."""
     n_steps = len(data.documents) + len(data.queries) * (1 if rerank is None else 2)
-    documents = _embed_all(embed, data.documents, "document", lambda done: on_progress(done, n_steps))
+    documents = embed_all(embed, data.documents, "document", lambda done: on_progress(done, n_steps))
     offset = len(documents)
-    queries = _embed_all(embed, data.queries, "query", lambda done: on_progress(offset + done, n_steps))
+    queries = embed_all(embed, data.queries, "query", lambda done: on_progress(offset + done, n_steps))
     rankings = rank(queries @ documents.T, max(depth, DEPTH))
     scored = score_rankings(rankings, data.positives)
     quality = estimates(scored)
@@ -57,7 +57,7 @@ def evaluate(
     return Evaluation(len(data.documents), len(data.queries), quality, estimates(rescored), gain)
 
 
-def _embed_all(
+def embed_all(
     embed: Embed, texts: Sequence[str], input_type: InputType, on_done: Callable[[int], None]
 ) -> FloatMatrix:
     """Returns `[n, d]` float32, L2-normalised; a zero vector stays zero."""
