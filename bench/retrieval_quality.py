@@ -1,7 +1,8 @@
-"""Quality of small models on the sets of `bench.retrieval_sets`, each run by its reference library.
+"""Quality of small models on the sets of `bench.retrieval_sets`, run by reference libraries or by a server.
 
 `python -m bench.retrieval_quality SETS --minilm FOLDER --int8 model.onnx [--static NAME=FOLDER ...]` writes
 `bench/results/retrieval.json` and `.png` and prints the tables. Needs the extras `sentence` and `onnx`.
+With `--served MODEL` or `--served MODEL+RERANKER` the server that runs on this machine is asked instead.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from bench import machine
 from bench.picture import save
 from bench.retrieval_sets import SOURCES
+from turbov2.cli.eval import make_embedder, make_reranker
 from turbov2.recipes.compare import static_encoder
+from turbov2.recipes.evaluate import embed_all
 from turbov2.recipes.metrics import DEPTH, Values, estimate, rank, score_rankings, unit_rows
 from turbov2.recipes.picture import make_figure, plot_quality
 from turbov2.recipes.retrieval import RetrievalSet, read_set
+from turbov2.settings import load_settings
 
 RERANKED = 50  # documents a query that MaxSim reads
 MAX_TOKENS = 256  # what MiniLM was trained to read
@@ -96,6 +100,26 @@ def int8_system(model: Path, tokenizer: Path) -> System:
     return lambda data: {"MiniLM INT8": rank(encode(data.queries) @ encode(data.documents).T, DEPTH)}
 
 
+def served_system(model: str, reranker: str) -> System:
+    """Returns what a running server answers: a model, and its first documents in a reranker's order."""
+    settings = load_settings()
+    embed = make_embedder(settings, None, model)
+    reorder = make_reranker(settings, None, reranker) if reranker else None
+
+    def system(data: RetrievalSet) -> dict[str, Rankings]:
+        documents = embed_all(embed, data.documents, "document", lambda _: None)
+        rankings = rank(embed_all(embed, data.queries, "query", lambda _: None) @ documents.T, RERANKED)
+        if reorder is None:
+            return {model: rankings}
+        reordered = [
+            [int(found[place]) for place in reorder(query, [data.documents[each] for each in found])]
+            for query, found in zip(data.queries, rankings, strict=True)
+        ]
+        return {model: rankings, f"{model} + {reranker}": reordered}
+
+    return system
+
+
 def measure(
     systems: Sequence[System], sets: dict[str, RetrievalSet]
 ) -> dict[str, dict[str, dict[str, Values]]]:
@@ -153,6 +177,7 @@ def main() -> None:
     parser.add_argument("--minilm", type=Path, help="Sentence-Transformers folder of all-MiniLM-L6-v2")
     parser.add_argument("--int8", type=Path, help="the same as an INT8 ONNX graph")
     parser.add_argument("--static", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--served", action="append", default=[], metavar="MODEL[+RERANKER]")
     parser.add_argument("--baseline", default="MiniLM fp32")
     parser.add_argument("--name", default="retrieval", help="of the result's files")
     given = parser.parse_args()
@@ -163,6 +188,7 @@ def main() -> None:
         systems.append(minilm_system(given.minilm))
     if given.int8:
         systems.append(int8_system(given.int8, given.minilm / "tokenizer.json"))
+    systems += [served_system(model, other) for model, _, other in (n.partition("+") for n in given.served)]
     sets = {name: read_set(given.sets / f"{name}.jsonl") for name in SOURCES}
     summary = summarise(measure(systems, sets), given.baseline)
     result = {
