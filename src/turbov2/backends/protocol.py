@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
 
 
 class Backend(Protocol):
@@ -38,6 +41,17 @@ class Embedder(Backend, Protocol):
 
         Rows of several `tokenize` calls may be mixed.
         is_precise: compute in float32 throughout, for rows that were not finite otherwise.
+        """
+
+
+@runtime_checkable
+class Looker(Backend, Protocol):
+    """A backend that looks at one image at a time. Thread-safe, as an Embedder."""
+
+    def look(self, pixels: Pixels, task: ImageTask) -> Seen:
+        """Returns what it sees in uint8 pixels of the kind that `loaded.image` names.
+
+        Raises: NotCapable for a task that is not its own.
         """
 
 

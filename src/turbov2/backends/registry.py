@@ -39,6 +39,7 @@ BACKENDS: dict[str, BackendEntry] = {
     "sentence": replace(_TORCH, target="turbov2.backends.sentence:SentenceBackend"),
     "cross_encoder": replace(_TORCH, target="turbov2.backends.cross_encoder:CrossEncoderBackend"),
     "causal_rerank": replace(_TORCH, target="turbov2.backends.causal_rerank:CausalRerankBackend"),
+    "classifier": replace(_ONNX, target="turbov2.backends.classifier:ClassifierBackend"),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 

@@ -10,6 +10,7 @@ from turbov2.batching.batcher import Batcher
 from turbov2.batching.cache import VectorCache
 from turbov2.batching.forward import Computes
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
+from turbov2.batching.looks import LookJob, LookResult, Looks
 from turbov2.batching.pace import BatchLimits
 from turbov2.batching.probe import SAMPLE, learn_limits
 from turbov2.batching.slices import Slices
@@ -23,6 +24,9 @@ __all__ = [
     "Gate",
     "Job",
     "JobResult",
+    "LookJob",
+    "LookResult",
+    "Looks",
     "RunnerLost",
     "Slices",
     "Ticket",

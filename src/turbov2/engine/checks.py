@@ -19,6 +19,14 @@ def check_ranks(spec: ModelSpec) -> None:
         raise NotCapable(f"model '{spec.name}' does not rank, it is for: {spec.capability}", param="model")
 
 
+def check_classifies(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model is for something else."""
+    if spec.capability != "classify":
+        raise NotCapable(
+            f"model '{spec.name}' does not classify, it is for: {spec.capability}", param="model"
+        )
+
+
 def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
     """Raises: InvalidRequest when the model does not give these outputs or `dimensions`."""
     for kind in request.outputs:

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from turbov2.batching import SAMPLE, Batcher, BatchLimits, BatchRecord, Slices, VectorCache, learn_limits
+from turbov2.batching import (
+    SAMPLE,
+    Batcher,
+    BatchLimits,
+    BatchRecord,
+    Looks,
+    Slices,
+    VectorCache,
+    learn_limits,
+)
 from turbov2.catalog import ModelSpec
 from turbov2.engine.golden import check_golden
 from turbov2.engine.held import HeldModel
 from turbov2.engine.placement import Placement
 from turbov2.engine.shelf import Shelf, weights_key
 from turbov2.engine.sizes import estimate_bytes
+from turbov2.engine.texts import Texts
 from turbov2.residency import Memory, Residency
 from turbov2.runners.inline import InlineRunner
 from turbov2.runners.process import ProcessRunner
@@ -66,19 +76,27 @@ class Loader:
         runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
-            await check_golden(runner, spec)
-            limits = await learn_limits(
-                runner,
-                sample=[("", SAMPLE, "")] if "rerank" in loaded.capabilities else [SAMPLE],
-                slice_s=SLICE_S if load_spec.device == "cpu" else SLICE_CUDA_S,
-                max_tokens=loaded.max_tokens,
-            )
+            if loaded.image is not None:
+                queue: Texts | Looks = Looks(runner, n_slots=n_cores(), on_batch=self._on_batch(spec))
+            else:
+                await check_golden(runner, spec)
+                queue = await self._make_texts(spec, runner, loaded, load_spec.device, began_s)
         except BaseException:
             await runner.stop(0)
             raise
+        return HeldModel(spec, runner, loaded, queue, self._memory, grown_bytes)
+
+    async def _make_texts(
+        self, spec: ModelSpec, runner: Runner, loaded: Loaded, device: str, began_s: float
+    ) -> Texts:
+        limits = await learn_limits(
+            runner,
+            sample=[("", SAMPLE, "")] if "rerank" in loaded.capabilities else [SAMPLE],
+            slice_s=SLICE_S if device == "cpu" else SLICE_CUDA_S,
+            max_tokens=loaded.max_tokens,
+        )
         batcher = self._make_batcher(spec, runner, loaded, limits, load_s=time.perf_counter() - began_s)
-        slices = self._make_slices(spec, runner)
-        return HeldModel(spec, runner, loaded, batcher, slices, self._memory, grown_bytes)
+        return Texts(batcher, self._make_slices(spec, runner))
 
     def _load_spec(self, spec: ModelSpec) -> LoadSpec:
         """Returns what a runner needs, the device included. Blocks while weights are pulled."""
@@ -105,7 +123,7 @@ class Loader:
         if spec.runner == "inline":
             return InlineRunner(n_threads=_INLINE_THREADS)
         if spec.runner == "thread":
-            return ThreadRunner()
+            return ThreadRunner(n_threads=n_cores())
         key = weights_key(spec)
         return ProcessRunner(
             environment=_child_environment(), on_exit=lambda reason: self.residency.died(key, reason)
@@ -143,11 +161,15 @@ class Loader:
 
 def _child_environment() -> dict[str, str]:
     """Returns a child's environment: OpenMP threads within the cores, idle ones asleep; NVML's order."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
-        "OMP_NUM_THREADS": str(n_cores),
+        "OMP_NUM_THREADS": str(n_cores()),
         "OMP_WAIT_POLICY": "PASSIVE",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         # Nothing is fetched while a model loads or runs: bitsandbytes would look for kernels.
         "HF_HUB_OFFLINE": "1",
     }
+
+
+def n_cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

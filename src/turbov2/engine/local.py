@@ -9,20 +9,25 @@ from collections.abc import AsyncIterator, Sequence
 
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine import reports
+from turbov2.engine.classifying import Classifying
 from turbov2.engine.embedding import Embedding
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.loading import Loader
+from turbov2.engine.pictures import Pictures
 from turbov2.engine.placement import Placement
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
+from turbov2.media import Decoder
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
 from turbov2.residency import Footprints, Lease, MachineMemory, Residency, Resident, State
 from turbov2.settings import Settings
 from turbov2.types import (
+    ClassifyRequest,
+    ClassifyResult,
     Context,
     EmbedRequest,
     EmbedResult,
@@ -75,6 +80,8 @@ class LocalEngine:
         ledger = Ledger(meters.requests, tracer)
         self._embedding = Embedding(catalog, running, meters, ledger)
         self._reranking = Reranking(catalog, running, meters, ledger)
+        self._pictures = Pictures(Decoder())
+        self._classifying = Classifying(catalog, running, self._pictures, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -90,6 +97,7 @@ class LocalEngine:
     async def stop(self) -> None:
         """Afterwards nothing is loaded."""
         self._is_started = False
+        await self._pictures.close()
         await self._residency.close()
 
     def is_ready(self) -> bool:
@@ -107,6 +115,10 @@ class LocalEngine:
     async def rerank(self, request: RerankRequest, context: Context) -> RerankResult:
         """Returns scores in the documents' order; see Engine."""
         return await self._reranking(request, context)
+
+    async def classify(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
+        """Returns how complex a page is; see Engine."""
+        return await self._classifying(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from turbov2.types import (
+    ClassifyRequest,
+    ClassifyResult,
     Context,
     EmbedRequest,
     EmbedResult,
@@ -37,6 +39,9 @@ class Engine(Protocol):
 
     async def rerank(self, request: RerankRequest, context: Context) -> RerankResult:
         """Returns scores in the documents' order. Raises: RequestError, CapacityError, BackendError."""
+
+    async def classify(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
+        """Returns how complex a page is. Raises: RequestError, CapacityError, BackendError."""
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""

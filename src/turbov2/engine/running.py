@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 
-from turbov2.batching import Job, JobResult, RunnerLost
+from turbov2.batching import Job, JobResult, LookJob, LookResult, RunnerLost
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import weights_key
 from turbov2.residency import Residency
-from turbov2.types import Loaded
+from turbov2.types import ImageNeed, Loaded
 
 _MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
+T = TypeVar("T")
 Check = Callable[[Loaded], None]  # raises what is wrong with a request, by what the loaded files say
 
 
@@ -55,31 +57,65 @@ class Running:
         if held is None:
             return None
         check(held.loaded)
-        result = held.embed_at_once(job)
+        result = held.texts.embed_at_once(job)
         if result is not None:
             self._residency.used(key, keep_alive_s)
         return result
 
+    async def image_need(self, spec: ModelSpec, keep_alive_s: float | None) -> tuple[ImageNeed, int]:
+        """Returns the pixels the model wants, and the wait until it was loaded."""
+        asked_ns = time.perf_counter_ns()
+        held = self._residency.ready(self._keys[spec.name])
+        if held is None:
+            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
+                pass
+        assert held.loaded.image is not None, "what a model is for was checked. This is a bug."
+        return held.loaded.image, time.perf_counter_ns() - asked_ns
+
+    async def look(
+        self, spec: ModelSpec, job: LookJob, n_bytes: int, keep_alive_s: float | None
+    ) -> tuple[LookResult, int]:
+        """Returns what the model sees and the wait for it. Raises: QueueFull, what the image causes."""
+        ticket = self._gates.of(spec.name).admit(1, n_bytes)
+        try:
+            return await self._leased(spec, keep_alive_s, lambda held: held.looks.look(job))
+        finally:
+            ticket.release()
+
     async def _in_turn(
         self, spec: ModelSpec, job: Job, keep_alive_s: float | None, check: Check
     ) -> tuple[JobResult, int]:
-        """Returns the result and the wait for the model.
+        """Returns the result and the wait for the model."""
+        alone = [job]  # a second run shares no batch
 
-        When the runner dies, a request that was computing runs once more, apart from others; one that only
-        waited runs again as if nothing had happened.
+        async def embed(held: HeldModel) -> JobResult:
+            check(held.loaded)
+            try:
+                return await held.texts.embed(alone[0])
+            except RunnerLost as lost:
+                if lost.was_running:
+                    alone[0] = msgspec.structs.replace(job, is_alone=True)
+                raise
+
+        return await self._leased(spec, keep_alive_s, embed)
+
+    async def _leased(
+        self, spec: ModelSpec, keep_alive_s: float | None, work: Callable[[HeldModel], Awaitable[T]]
+    ) -> tuple[T, int]:
+        """Returns what `work` gave, and the wait for the model.
+
+        When the runner dies, a request that was computing runs once more; one that only waited runs again
+        as if nothing had happened.
         """
         load_ns = n_strikes = n_carries = 0
         while True:
             asked_ns = time.perf_counter_ns()
             async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
                 load_ns += time.perf_counter_ns() - asked_ns
-                check(held.loaded)
                 try:
-                    return await held.embed(job), load_ns
+                    return await work(held), load_ns
                 except RunnerLost as lost:
                     n_strikes += lost.was_running
                     n_carries += not lost.was_running
                     if n_strikes > 1 or n_carries > _MAX_CARRIES:
                         raise lost.cause from lost
-                    if lost.was_running:
-                        job = msgspec.structs.replace(job, is_alone=True)

@@ -135,6 +135,7 @@ class ImageFileReader:
         return (height, width) if self._stored_orientation() >= 5 else (width, height)
 
     def _pixels(self, view: results.View, width: int, height: int) -> results.Pixels:
+        view = view.turned(width, height)
         turn = _TURNS.get(self._stored_orientation())
         scale = view.scale(width, height)
         upright = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -12,6 +12,7 @@ import re
 import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
+from PIL import Image
 
 from turbov2.errors import BadMedia, MediaTooLarge, UnsupportedMedia
 from turbov2.media import limits, objects, results, soundness, words
@@ -67,17 +68,22 @@ class PdfReader:
         page = self._page(index)
         with reading("PDF", self._limits):
             width, height = page.get_size()
+            view = view.turned(width, height)
             scale = self._scale(view, width, height)
             bitmap = page.render(scale=scale, grayscale=view.mode == "gray", rev_byteorder=True)
-            pixels = bitmap.to_numpy()
-            if view.is_letterboxed:
-                boxed = letterboxed(bitmap.to_pil(), view.max_width_px, view.max_height_px)
-                pixels = np.asarray(boxed)
+            pixels = self._boxed(bitmap, view) if view.is_letterboxed else bitmap.to_numpy()
             is_rotated = page.get_rotation() != 0
         page.close()
         full = view.dpi / _POINTS_PER_INCH
         source = (round(width * full), round(height * full))
         return results.Image(pixels, self.format, *source, self.n_pages, is_rotated)
+
+    def _boxed(self, bitmap: pdfium.PdfBitmap, view: results.View) -> results.Pixels:
+        """Returns the page scaled as an image of it would be: small type and thin rules look alike then."""
+        factor = view.scale(bitmap.width, bitmap.height)
+        size = (max(1, round(bitmap.width * factor)), max(1, round(bitmap.height * factor)))
+        picture = bitmap.to_pil().resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(letterboxed(picture, view.max_width_px, view.max_height_px))
 
     def page(self, index: int) -> results.Page:
         """Returns the page's text layer and objects. Raises: BadMedia, MediaTooLarge."""
@@ -111,11 +117,9 @@ class PdfReader:
 
     def _scale(self, view: results.View, width: float, height: float) -> float:
         """Returns pixels per point: the view's, or fewer where the page would pass the pixel limit."""
-        if view.is_letterboxed:
-            # Sizes are rounded up, and must not pass the box.
-            return view.scale(width, height) * (1 - 1e-6)
         full = view.dpi / _POINTS_PER_INCH
-        scale = full * view.scale(width * full, height * full) * (1 - 1e-6)
+        box = 1.0 if view.is_letterboxed else view.scale(width * full, height * full)
+        scale = full * box * (1 - 1e-6)  # sizes are rounded up, and must not pass the box
         n_pixels = (width * scale + 1) * (height * scale + 1)
         return scale * min(1.0, math.sqrt(self._limits.max_pixels / n_pixels))
 

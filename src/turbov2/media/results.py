@@ -20,6 +20,7 @@ class View(msgspec.Struct, frozen=True):
 
     max_width_px, max_height_px: a box the result fits into, 0 for no bound.
     is_letterboxed: scaled until it touches the box, then centred on white, so that it has exactly its size.
+    turns_box: the box is turned so that it lies where the picture lies and stands where it stands.
     dpi: resolution of a page that has no pixels of its own. Without meaning for images and letterboxes.
     """
 
@@ -27,7 +28,16 @@ class View(msgspec.Struct, frozen=True):
     max_width_px: int = 0
     max_height_px: int = 0
     is_letterboxed: bool = False
+    turns_box: bool = False
     dpi: float = 144.0
+
+    def turned(self, width: float, height: float) -> View:
+        """Returns the view for a picture of this size, its box turned if need be."""
+        if not self.turns_box or (width > height) == (self.max_width_px > self.max_height_px):
+            return self
+        return msgspec.structs.replace(
+            self, max_width_px=self.max_height_px, max_height_px=self.max_width_px, turns_box=False
+        )
 
     @staticmethod
     def within(longest_px: int, mode: Mode = "rgb", dpi: float = 144.0) -> View:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, pairwise
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 import numpy as np
@@ -122,6 +122,19 @@ def unpack_outputs(frame: Frame, task: EmbedTask = DENSE, n_rows: int | None = N
         _check_lengths(tokens.lengths, tokens.vectors)
         _check_rows(len(tokens.lengths), n_rows)
     return Outputs(dense, sparse, tokens)
+
+
+def pack_pixels(pixels: Array) -> tuple[Literal[1, 3], Array]:
+    """Returns the channels and the buffer that `unpack_pixels` turns back into `[h, w]` or `[h, w, 3]`."""
+    return (1, pixels) if pixels.ndim == 2 else (3, pixels.reshape(len(pixels), -1))
+
+
+def unpack_pixels(frame: Frame, n_channels: int) -> Array:
+    """Returns the pixels a `Look` carries. Raises: FrameError when its buffer does not fit."""
+    (rows,) = _expect(frame, ("uint8", 2))
+    if rows.shape[1] % n_channels:
+        raise FrameError(f"rows of {rows.shape[1]} bytes are no pixels of {n_channels}")
+    return rows if n_channels == 1 else rows.reshape(len(rows), -1, n_channels)
 
 
 def _pack_texts(texts: Sequence[str] | Sequence[Pair]) -> Array:

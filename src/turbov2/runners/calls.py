@@ -6,12 +6,15 @@ import ctypes
 import logging
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from turbov2.backends.protocol import Backend, Embedder
+from turbov2.backends.protocol import Backend, Embedder, Looker
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InferenceFailed, LoadFailed, NotCapable, OutOfMemory, TurboError
-from turbov2.types import EmbedTask, Inputs, LoadSpec, Outputs, TokenBatch
+from turbov2.types import EmbedTask, ImageTask, Inputs, LoadSpec, Outputs, Seen, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
 
 logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -42,6 +45,13 @@ def run_tokenize(model: str, backend: Backend, inputs: Inputs) -> TokenBatch:
 def run_embed(model: str, backend: Backend, tokens: TokenBatch, task: EmbedTask, is_precise: bool) -> Outputs:
     """Returns the backend's outputs. Raises: TurboError only, as `load_backend`."""
     return _run(model, _embedder(model, backend).embed, tokens, task, is_precise=is_precise)
+
+
+def run_look(model: str, backend: Backend, pixels: Pixels, task: ImageTask) -> Seen:
+    """Returns what the backend sees. Raises: TurboError only, as `load_backend`."""
+    if backend.loaded.image is None:
+        raise NotCapable(f"model '{model}' does not look at images")
+    return _run(model, cast(Looker, backend).look, pixels, task)
 
 
 def run_free_caches(model: str, backend: Backend) -> None:

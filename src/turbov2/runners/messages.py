@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from turbov2.errors import TurboError, from_fields
-from turbov2.types import EmbedTask, Loaded, LoadSpec
+from turbov2.types import EmbedTask, ImageTask, Loaded, LoadSpec, Seen
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 
@@ -76,6 +76,21 @@ class OutputsReply(_Message, frozen=True):
     op_id: OpId
 
 
+class Look(_Message, frozen=True):
+    """Buffer: uint8 pixels `[h, w * n_channels]`."""
+
+    op_id: OpId
+    task: ImageTask
+    n_channels: Literal[1, 3]
+
+
+class SeenReply(_Message, frozen=True):
+    """What the model saw."""
+
+    op_id: OpId
+    seen: Seen
+
+
 class FreeCaches(_Message, frozen=True):
     """Give back memory that is only kept to be used again."""
 
@@ -124,8 +139,8 @@ class Stop(_Message, frozen=True):
     """Answer what is queued, then end."""
 
 
-Op = Load | Tokenize | Embed | FreeCaches
-Answer = Hello | LoadedReply | TokensReply | OutputsReply | Done | Dropped | Failure
+Op = Load | Tokenize | Embed | Look | FreeCaches
+Answer = Hello | LoadedReply | TokensReply | OutputsReply | SeenReply | Done | Dropped | Failure
 Message = Op | Answer | Cancel | Ping | Pong | Stop
 
 

@@ -12,14 +12,17 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from turbov2.errors import LoadFailed, RunnerCrashed
 from turbov2.runners import arrays, child, frames
 from turbov2.runners import messages as say
 from turbov2.runners.channels import Ends, Stderr
 from turbov2.runners.dialogue import Dialogue
-from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
 
 log = logging.getLogger("turbov2.runners.process")
 
@@ -127,6 +130,13 @@ class ProcessRunner:
         make = partial(say.Embed, task=task, is_precise=is_precise)
         read = partial(arrays.unpack_outputs, task=task, n_rows=len(tokens.lengths))
         return await self._dialogue.ask(make, read, *arrays.pack_tokens(tokens))
+
+    async def look(self, pixels: Pixels, task: ImageTask) -> Seen:
+        """Returns what the backend sees. Cancelling is as for `embed`. Raises: as `embed`."""
+        read = partial(frames.message_of, kind=say.SeenReply)
+        n_channels, rows = arrays.pack_pixels(pixels)
+        make = partial(say.Look, task=task, n_channels=n_channels)
+        return (await self._dialogue.ask(make, read, rows)).seen
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the child kept for reuse."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
+from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
 
 
 class Runner(Protocol):
@@ -41,6 +44,9 @@ class Runner(Protocol):
 
         Cancelling the caller abandons the work at the next boundary.
         """
+
+    async def look(self, pixels: Pixels, task: ImageTask) -> Seen:
+        """Returns what the model sees in uint8 pixels. Cancelling drops a call that still waits."""
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the backend kept for reuse."""

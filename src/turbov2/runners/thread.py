@@ -7,12 +7,15 @@ import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from turbov2.backends.protocol import Backend
 from turbov2.errors import RunnerCrashed, TurboError
-from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_tokenize
-from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
+from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_look, run_tokenize
+from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +64,10 @@ class ThreadRunner:
     ) -> Outputs:
         """Returns the backend's outputs, computed in a thread. Cancelling drops a call that still waits."""
         return await self._call(self._compute, run_embed, tokens, task, is_precise)
+
+    async def look(self, pixels: Pixels, task: ImageTask) -> Seen:
+        """Returns what the backend sees, in a thread. Cancelling drops a call that still waits."""
+        return await self._call(self._compute, run_look, pixels, task)
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the backend kept for reuse."""

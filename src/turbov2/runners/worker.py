@@ -25,7 +25,7 @@ from turbov2.backends.protocol import Backend
 from turbov2.errors import TurboError
 from turbov2.runners import arrays, frames
 from turbov2.runners import messages as say
-from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_tokenize
+from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_look, run_tokenize
 from turbov2.runners.entry import enter
 
 
@@ -135,6 +135,9 @@ class Worker:
                 tokens = arrays.unpack_tokens(frame)
                 outputs = run_embed(self._model, self._loaded(), tokens, task, is_precise)
                 return frames.Frame(say.OutputsReply(op_id), arrays.pack_outputs(outputs))
+            case say.Look(op_id, task, n_channels):
+                pixels = arrays.unpack_pixels(frame, n_channels)
+                return frames.Frame(say.SeenReply(op_id, run_look(self._model, self._loaded(), pixels, task)))
             case say.FreeCaches(op_id):
                 run_free_caches(self._model, self._loaded())
                 return frames.Frame(say.Done(op_id))

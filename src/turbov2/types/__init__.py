@@ -20,6 +20,18 @@ from turbov2.types.embed import (
     TokenBatch,
     TokenVectors,
 )
+from turbov2.types.images import (
+    ClassifyRequest,
+    ClassifyResult,
+    ClassifyTask,
+    Complexity,
+    ImageNeed,
+    ImageTask,
+    ReadPage,
+    ReadTask,
+    Seen,
+    TextLine,
+)
 from turbov2.types.load import Loaded, LoadSpec
 from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, Victim
 from turbov2.types.rerank import RerankRequest, RerankResult
@@ -27,10 +39,16 @@ from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
     "DENSE",
+    "ClassifyRequest",
+    "ClassifyResult",
+    "ClassifyTask",
+    "Complexity",
     "Context",
     "EmbedRequest",
     "EmbedResult",
     "EmbedTask",
+    "ImageNeed",
+    "ImageTask",
     "InputType",
     "Inputs",
     "ItemError",
@@ -46,10 +64,14 @@ __all__ = [
     "Pair",
     "PoolStatus",
     "PullProgress",
+    "ReadPage",
+    "ReadTask",
     "RerankRequest",
     "RerankResult",
     "ResidentStatus",
+    "Seen",
     "SparseRows",
+    "TextLine",
     "TokenBatch",
     "TokenVectors",
     "Victim",

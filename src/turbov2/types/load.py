@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from turbov2.types.embed import OutputKind
+from turbov2.types.images import ImageNeed
 
 
 class LoadSpec(msgspec.Struct, frozen=True):
@@ -34,4 +35,5 @@ class Loaded(msgspec.Struct, frozen=True):
     n_parameters: int | None = None
     outputs: tuple[OutputKind, ...] = ("dense",)
     reads_instructions: bool = False  # of a reranker: what makes a document relevant can be said
+    image: ImageNeed | None = None  # of a model that looks at images
     is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths
