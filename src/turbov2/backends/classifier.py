@@ -1,6 +1,6 @@
 """The page classifier: an ONNX network that gives the odds of a page being HIGH.
 
-Made by `recipes/vl_classifier`. Beside the graph lies `classifier.json`: what the network was given in training
+Made by `recipes/vl_classifier`. Beside the graph lies `classifier.json`: what pixels the network was trained on,
 and how its number becomes a probability.
 """
 

@@ -24,6 +24,10 @@ from turbov2.catalog.weights.progress import Steps
 from turbov2.catalog.weights.wheel import download_wheel
 from turbov2.errors import PullFailed
 
+# Of our own package the files are beside this one, also where it is installed editable and lists none.
+_OURS = "deposium-embeddings-turbov2"
+_OUR_FILES = Path(__file__).parents[3]
+
 
 def locate_installed(weights: PackageWeights) -> Installed | None:
     """Returns the files of the installed packages, found without importing them; None if one is missing."""
@@ -159,11 +163,16 @@ def _package(weights: PackageWeights, member: PackageMember) -> tuple[str, str]:
 
 def _installed_path(weights: PackageWeights, member: PackageMember) -> Path | None:
     name, version = _package(weights, member)
+    if not is_safe_path(member.path):
+        return None
+    if name == _OURS:
+        path = _OUR_FILES / member.path
+        return path if path.is_file() else None
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    if distribution.version != version or not is_safe_path(member.path):
+    if distribution.version != version:
         return None
     path = Path(str(distribution.locate_file(member.path)))
     return path if path.is_file() else None

@@ -14,9 +14,11 @@ from turbov2.errors import InvalidRequest
 from turbov2.types import ResidentStatus
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
-from turbov2.wire.native import adapt
+from turbov2.wire._media import read_media
+from turbov2.wire.native import adapt, classify
 from turbov2.wire.native.schema import RerankBody
 
+_CLASSIFY_PATHS = ("/api/classify", "/api/classify/file", "/api/classify/base64")
 _RERANK = msgspec.json.Decoder(RerankBody)
 
 
@@ -41,6 +43,14 @@ class NativeRoutes:
         return Response(
             adapt.render_rerank(model, asked.documents, result, top_n, has_documents=has_documents)
         )
+
+    async def classify(self, request: Request) -> Response:
+        """POST /api/classify, and below it /file and /base64. LOW or HIGH, with calibrated probabilities."""
+        form = await read_media(request, ("image", "file", "base64"))
+        if classify.is_text_alone(form):
+            return Response(classify.render_text_alone())
+        result = await self._engine.classify(classify.parse_classify(form), request.context)
+        return Response(classify.render_classified(result))
 
     async def livez(self, request: Request) -> Response:
         """GET /livez: 200 while the event loop turns."""
@@ -120,6 +130,7 @@ def routes(engine: Engine, default_rerank_model: str) -> list[Route]:
     native = NativeRoutes(engine, default_rerank_model)
     return [
         Route("/api/rerank", ("POST",), native.rerank, "ollama"),
+        *(Route(path, ("POST",), native.classify, "ollama") for path in _CLASSIFY_PATHS),
         Route("/livez", ("GET",), native.livez, "native"),
         Route("/readyz", ("GET",), native.readyz, "native"),
         Route("/healthz", ("GET",), native.readyz, "native"),
