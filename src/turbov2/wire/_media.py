@@ -167,7 +167,7 @@ class _Form:
 
 def _parse_form(request: Request, body: bytes, names: Sequence[str]) -> MediaForm:
     form = _Form(names)
-    header = (request.header(b"content-type") or b"").decode("latin-1")
+    header = request.header(b"content-type") or b""
     # Everything is in memory already, within the body's limit: nothing goes to a disk.
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
     try:
