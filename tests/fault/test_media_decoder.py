@@ -141,7 +141,7 @@ def flate_bomb(n_bytes: int) -> bytes:
 
 
 async def test_a_page_that_unpacks_to_more_than_the_memory_harms_nobody():
-    limits = MediaLimits(max_pixels=1_000_000, max_bytes=1 << 20)
+    limits = MediaLimits(max_pixels=1_000_000, max_bytes=8 << 20)
     async with decoding(limits=limits, n_children=1) as decoder:
         await assert_well(decoder)
         assert psutil.Process(*decoder.pids).rlimit(psutil.RLIMIT_AS) == (limits.address_space_bytes,) * 2

@@ -134,13 +134,14 @@ class Child:
 
     async def _crashed(self) -> TurboError:
         """Returns the error of a request whose child ended under it."""
+        is_our_doing = not self.is_usable and not self.ended.done()
         await asyncio.wait({self.ended}, timeout=_EXIT_WAIT_S)
         self.end()
         code = self._process.returncode
         if code == -signal.SIGXCPU:
             return _too_slow(self._timeout_s)
         words = child.exit_words(code, has_oom_killed=child.n_oom_kills() > self._n_oom_kills)
-        log.warning("media decoder %d %s", self.pid, words)
+        log.log(logging.DEBUG if is_our_doing else logging.WARNING, "media decoder %d %s", self.pid, words)
         return DecoderCrashed(f"the process that read the file {words}; the file may be broken or too large")
 
 
