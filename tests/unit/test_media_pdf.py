@@ -88,7 +88,8 @@ def test_a_huge_page_is_drawn_within_the_pixel_limit():
 
 def font_of(*characters: int) -> tuple[bytes, bytes]:
     """Returns a font, and its map, in which A, B, C ... mean these code points."""
-    pairs = " ".join(f"<{0x41 + n:02X}> <{code:04X}>" for n, code in enumerate(characters))
+    units = [chr(code).encode("utf-16-be").hex() for code in characters]
+    pairs = " ".join(f"<{0x41 + n:02X}> <{unit}>" for n, unit in enumerate(units))
     cmap = (
         f"begincmap 1 begincodespacerange <00> <FF> endcodespacerange {len(characters)} beginbfchar {pairs} "
     )
@@ -109,6 +110,23 @@ def rows(*texts: str) -> str:
 def test_ligatures_come_apart_and_hyphens_stay():
     page = page_of(own_font("BT /F 10 Tf 50 700 Td (ABC) Tj ET", 0xFB01, 0x6E, 0x2D))
     assert page.words == ["fin-"]
+
+
+@pytest.mark.parametrize(
+    ("characters", "word"),
+    [
+        ((0x1C, 0x6E, 0x64), "find"),
+        ((0x65, 0x1B, 0x65), "effe"),
+        ((0x6F, 0x0B, 0x65), "offe"),
+        ((0x0E, 0x61, 0x0F), "\ufffda\ufffd"),  # brackets, in another font
+        ((0x1D465, 0x3D, 0x1D466), "𝑥=𝑦"),
+        ((0xF761, 0xF731, 0x62), "a1b"),
+    ],
+)
+def test_what_has_a_plain_equivalent_is_that(characters: tuple[int, ...], word: str):
+    page = page_of(own_font("BT /F 10 Tf 50 700 Td (ABC) Tj ET", *characters))
+    assert page.words == [word]
+    assert page.soundness.verdict == ("unmapped" if "\ufffd" in word else "sound")
 
 
 @pytest.mark.parametrize(

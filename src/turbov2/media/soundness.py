@@ -18,11 +18,13 @@ _MOST_UNMAPPED = 0.02  # share of glyphs
 _MOST_INVISIBLE = 0.5
 _SCAN_IMAGE_SHARE = 0.5  # of the page; with fewer words than the next, the words are a stamp
 _SCAN_WORDS = 30
+_LEAST_WORDS = 50
 _LEAST_CHARS = 100  # before text is judged by its letters
 _LEAST_ALPHANUMERIC = 0.4
 _LEAST_VOWELS, _MOST_VOWELS = 0.15, 0.7  # of Latin letters; 0.37 to 0.48 in European languages
 _MOST_SINGLE_LETTERS = 0.5  # share of words
-_LEADERS = re.compile(r"[.·_…\-–—=*]{3,}")  # of tables of contents and forms
+_LATIN = re.compile("[A-Za-z]")
+_LEADERS = re.compile(r"[.·_…•\-–—=*]")  # of tables of contents and forms
 
 
 def judge(text: PageText, found: Found, frame: PageFrame) -> Soundness:
@@ -57,8 +59,9 @@ def _verdict_of_words(words: list[str]) -> Verdict:
         return "sound"
     if sum(map(str.isalnum, characters)) < _LEAST_ALPHANUMERIC * len(characters):
         return "garbled"
-    lettered = [word for word in words if word[0].isalpha() and word[0].isascii()]
-    if sum(len(word) == 1 for word in lettered) > _MOST_SINGLE_LETTERS * max(1, len(lettered)):
+    lettered = [word for word in words if _LATIN.search(word)]
+    n_single = sum(len(word) == 1 for word in lettered)
+    if len(lettered) >= _LEAST_WORDS and n_single > _MOST_SINGLE_LETTERS * len(lettered):
         return "scattered"
     letters = [letter for letter in characters.lower() if "a" <= letter <= "z"]
     vowels = sum(letter in "aeiouy" for letter in letters) / max(1, len(letters))

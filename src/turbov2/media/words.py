@@ -20,6 +20,11 @@ _SPACES = np.array(
 _BREAKS = np.array([0x0A, 0x0D])
 _PDFIUM_HYPHEN = 0x02  # what PDFium gives for a hyphen at the end of a line
 _REPLACEMENT = 0xFFFD
+# Where TeX's fonts have ff, fi, fl, ffi, ffl: from 0x0B in its old encoding, from 0x1B in its new one. And
+# which of them stand behind a letter, and which before one: other fonts have brackets in these places.
+_TEX_LIGATURES = (0x0B, 0x1B)
+_IS_BEHIND, _IS_BEFORE = (True, False, False, True, True), (False, True, True, False, True)
+_ADOBE_ASCII = range(0xF721, 0xF77F)  # old-style digits and small capitals, 0xF700 above the usual ones
 _LIGATURES = {
     0xFB00: "ff",
     0xFB01: "fi",
@@ -94,7 +99,7 @@ def read_text(textpage: pdfium.PdfTextPage, frame: PageFrame) -> PageText:
         raise MediaTooLarge(
             f"a page has {n} characters, the limit is {MAX_CHARS}; send the document in parts"
         )
-    codes, boxes, is_unmapped = _chars(textpage.raw, n)
+    codes, boxes, is_unmapped = _repaired(*_chars(textpage.raw, n))
     is_space = np.isin(codes, _SPACES)
     boxes = frame.upright(boxes)
     middle_x, middle_y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
@@ -118,7 +123,42 @@ def _chars(handle: Any, n: int) -> tuple[NDArray[np.int64], Doubles, NDArray[np.
         if raw.FPDFText_GetCharBox(handle, index, *ends):
             boxes[index] = left.value, bottom.value, right.value, top.value
         is_unmapped[index] = raw.FPDFText_HasUnicodeMapError(handle, index) == 1
-    return codes, boxes, is_unmapped | _has_no_meaning(codes)
+    return codes, boxes, is_unmapped
+
+
+def _repaired(
+    codes: NDArray[np.int64], boxes: Doubles, is_unmapped: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Doubles, NDArray[np.bool_]]:
+    """Returns the same with surrogates joined and what has a plain equivalent as that.
+
+    PDFium says of many letters that their font has no map, and gives the right ones all the same; where it
+    gives dingbats, it has taken letters for them.
+    """
+    is_high = (codes[:-1] >> 10 == 0xD800 >> 10) & (codes[1:] >> 10 == 0xDC00 >> 10)
+    first = np.flatnonzero(is_high)
+    codes[first] = 0x10000 + ((codes[first] & 0x3FF) << 10) + (codes[first + 1] & 0x3FF)
+    kept = np.ones(len(codes), np.bool_)
+    kept[first + 1] = False
+    codes, boxes, is_unmapped = codes[kept], boxes[kept], is_unmapped[kept]
+    is_adobe = (codes >= _ADOBE_ASCII.start) & (codes < _ADOBE_ASCII.stop)
+    codes = np.where(is_adobe, codes - 0xF700, codes)
+    codes = _with_ligatures(codes)
+    is_dingbat = (codes >= 0x2460) & (codes <= 0x27BF)
+    return codes, boxes, _has_no_meaning(codes) | (is_unmapped & is_dingbat)
+
+
+def _with_ligatures(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns `codes` with control characters beside small letters as the ligatures that TeX has there."""
+    is_small = (codes >= ord("a")) & (codes <= ord("z"))
+    is_behind, is_before = np.zeros_like(is_small), np.zeros_like(is_small)
+    is_behind[1:], is_before[:-1] = is_small[:-1], is_small[1:]
+    mended = codes.copy()
+    for start in _TEX_LIGATURES:
+        for index, (behind, before) in enumerate(zip(_IS_BEHIND, _IS_BEFORE, strict=True)):
+            fits = (is_behind | (not behind)) & (is_before | (not before))
+            if start + index not in _BREAKS:
+                mended[(codes == start + index) & fits] = 0xFB00 + index
+    return mended
 
 
 def _has_no_meaning(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
