@@ -53,6 +53,16 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _duration(low_s: float, high_s: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value_s = parse_duration_s(text)
+        if not low_s <= value_s <= high_s:
+            raise ValueError(f"'{text}' is not a duration from {low_s:g} to {high_s:g} seconds")
+        return value_s
+
+    return parse
+
+
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda:\d+", text):
         raise ValueError("expected auto, cpu or a CUDA device such as cuda:0")
@@ -158,6 +168,14 @@ SETTINGS: tuple[Setting, ...] = (
             "Most texts in one request."),
     Setting("max_text_chars", "TURBOV2_MAX_TEXT_CHARS", "1000000", "characters", _integer(1, 1_000_000_000),
             "Longest single text."),
+    Setting("media_children", "TURBOV2_MEDIA_CHILDREN", "2", "processes", _integer(1, 64),
+            "Images and documents read at once, each in a process of its own; more wait."),
+    Setting("media_max_pixels", "TURBOV2_MEDIA_MAX_PIXELS", "80000000", "pixels", _integer(1, 1_000_000_000),
+            "Largest image, and the bound of rendered pages; a reading process may map 16 bytes for each."),
+    Setting("media_max_pages", "TURBOV2_MEDIA_MAX_PAGES", "2000", "pages", _integer(1, 1_000_000),
+            "Longest PDF or TIFF."),
+    Setting("media_timeout_s", "TURBOV2_MEDIA_TIMEOUT", "30s", "duration", _duration(0.1, 3600),
+            "How long reading an image or one page may take; then its process is ended."),
     Setting("drain_s", "TURBOV2_DRAIN", "25s", "duration", parse_duration_s,
             "How long running requests may finish after SIGTERM."),
     Setting("access_log", "TURBOV2_ACCESS_LOG", "true", "bool", _parse_bool,
@@ -200,6 +218,10 @@ class Settings(msgspec.Struct, frozen=True):
     max_body_bytes: int
     max_texts: int
     max_text_chars: int
+    media_children: int
+    media_max_pixels: int
+    media_max_pages: int
+    media_timeout_s: float
     drain_s: float
     access_log: bool
     log_level: str

@@ -35,6 +35,7 @@ def test_a_list_may_be_none():
         ("PORT", "http", "PORT: 'http'"),
         ("TURBOV2_AUTO_PULL", "maybe", "TURBOV2_AUTO_PULL: 'maybe' is not one of true, false"),
         ("TURBOV2_KEEP_ALIVE", "5", "TURBOV2_KEEP_ALIVE: '5' is not a duration"),
+        ("TURBOV2_MEDIA_TIMEOUT", "-1s", "'-1s' is not a duration from 0.1 to 3600 seconds"),
         ("TURBOV2_MAX_BODY", "lots", "TURBOV2_MAX_BODY: 'lots' is not a size"),
         ("TURBOV2_LOG_LEVEL", "loud", "not one of debug, info, warning, error"),
         ("TURBOV2_KEEPALIVE", "5m", "TURBOV2_KEEPALIVE: no such setting; did you mean TURBOV2_KEEP_ALIVE?"),
