@@ -40,7 +40,9 @@ class ImageFileReader:
         self.format = name
         self._file = file
         self._limits = most
-        importlib.import_module(f"PIL.{IMAGE_PLUGINS[name]}")
+        plugin: Any = importlib.import_module(f"PIL.{IMAGE_PLUGINS[name]}")
+        if name == "AVIF":
+            plugin.DEFAULT_MAX_THREADS = 1  # a child has one core, and every thread takes address space
         with reading(name, most):
             self.n_frames = self._count(file)
             self._picture = self._open()

@@ -33,13 +33,13 @@ _MACHINES = {
 
 
 def confine(limits: MediaLimits) -> None:
-    """Afterwards this process has a file's limits, and on Linux cannot open sockets or start programs."""
-    space = limits.address_space_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (space, space))
+    """Afterwards this process writes no files; on Linux its memory is bounded, and it has no sockets."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_DESCRIPTORS, _MAX_DESCRIPTORS))
-    if sys.platform == "linux":
+    if sys.platform == "linux":  # elsewhere an address space has no bound that can be set
+        space = limits.address_space_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (space, space))
         _forbid_calls()
 
 
