@@ -187,6 +187,8 @@ def test_one_reader_decodes_as_often_as_asked():
         reader = ImageFileReader(memoryview(packed(halves(), name)), name, LIMITS)
         small, full = reader.image(0, View.within(12, "gray")), reader.image(0, View())
         assert (small.pixels.shape, full.pixels.shape) == ((8, 12), (HEIGHT, WIDTH, 3))
+        assert (reader.page(0).width, reader.page(0).height) == (WIDTH, HEIGHT)
+        assert reader.page_sizes().tolist() == [[WIDTH, HEIGHT]]
 
 
 def test_pages_of_a_tiff():

@@ -66,14 +66,12 @@ class ImageFileReader:
 
     def image(self, index: int, view: results.View) -> results.Image:
         """Returns the page's pixels. Raises: BadMedia, MediaTooLarge, UnsupportedMedia."""
-        if self._is_used:  # a decoder goes through a file once, and a JPEG's may have left pixels out
-            self._picture = self._open()
-        self._is_used = True
         self._turn_to(index)
         self._check()
         width, height = self._upright_size()
         is_rotated = _orientation(self._picture) > 1
-        with reading(self.format, self._limits):
+        self._is_used = True
+        with reading(self.format, self._limits), contextlib.closing(self._picture):
             pixels = self._pixels(view, width, height)
         return results.Image(pixels, self.format, width, height, self.n_frames, is_rotated)
 
@@ -95,7 +93,7 @@ class ImageFileReader:
 
     def _open(self) -> ImageFile.ImageFile:
         # WebP's decoder takes memory for the whole canvas when it is made; it looks at this before.
-        Image.MAX_IMAGE_PIXELS = self._limits.max_pixels // 2 if self.format == "WEBP" else None
+        Image.MAX_IMAGE_PIXELS = (self._limits.max_pixels + 1) // 2 if self.format == "WEBP" else None
         return Image.open(io.BytesIO(self._file), formats=[self.format])
 
     def _count(self, file: memoryview) -> int:
@@ -124,6 +122,8 @@ class ImageFileReader:
             raise MediaTooLarge(message)
 
     def _turn_to(self, index: int) -> None:
+        if self._is_used:  # a decoder goes through a file once, and its pixels were let go
+            self._picture, self._is_used = self._open(), False
         if self.format == "TIFF":
             with reading(self.format, self._limits):
                 self._picture.seek(index)
