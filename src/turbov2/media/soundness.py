@@ -1,7 +1,7 @@
 """Whether a PDF page's text layer says what the page shows: a pure judgement over counts.
 
-The bounds are ours. They were chosen so that documents from word processors, TeX and office suites pass, and
-fonts without character maps, scans with a stamp and spaced-out letters do not.
+The bounds are ours: of some 1,500 pages of 500 Debian manuals, most of them set by TeX, 97 % pass, and what
+does not is mostly formulas, music and letters torn apart. No scanned collection has been tried.
 """
 
 from __future__ import annotations
