@@ -259,3 +259,9 @@ def _continues(word: Place, letter: Place) -> bool:
     height = max(letter[3] - letter[1], 1.0)
     is_level = abs((word[1] + word[3]) - (letter[1] + letter[3])) < height
     return is_level and -height < letter[0] - word[2] < 0.5 * height
+
+
+def is_inside(small: Place, large: Place) -> bool:
+    """Whether the middle of one place is in another."""
+    x, y = (small[0] + small[2]) / 2, (small[1] + small[3]) / 2
+    return large[0] <= x <= large[2] and large[1] <= y <= large[3]

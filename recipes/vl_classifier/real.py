@@ -19,7 +19,7 @@ from rich.progress import track
 
 from recipes.vl_classifier.corrections import corrected, read_corrections
 from recipes.vl_classifier.layout import Teacher
-from recipes.vl_classifier.objects import PageObjects, Place, read_objects
+from recipes.vl_classifier.objects import PageObjects, is_inside, read_objects
 from recipes.vl_classifier.records import Page, read_pages, write_pages
 from recipes.vl_classifier.regions import Judgement, judge
 from recipes.vl_classifier.rows import is_contents, text_rows
@@ -27,18 +27,22 @@ from recipes.vl_classifier.rule import Box, high_share, label_of
 
 DPI, MOST_PX, JPEG_QUALITY = 110, 1400, 90
 PAGES_PER_DOCUMENT, PAGES_PER_SOURCE = 12, 40
-LOOKED_AT_PER_DOCUMENT = 24
+LOOKED_AT_PER_DOCUMENT, LEAST_LOW_PER_DOCUMENT = 30, 3
 TEST_SHARE, VALIDATION_SHARE = 0.22, 0.08
 _HASH_SIDE, _NEAR_BITS = 16, 22
 
 
 def split_of(source: str) -> str:
     """Which split a source belongs to: always the same, whatever other sources there are."""
-    digest = hashlib.sha256(f"vl-classifier {source}".encode()).digest()
-    share = int.from_bytes(digest[:8]) / 2**64
-    if share < TEST_SHARE:
+    place = _place_in_split(source)
+    if place < TEST_SHARE:
         return "test"
-    return "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
+    return "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def _place_in_split(source: str) -> float:
+    digest = hashlib.sha256(f"vl-classifier {source}".encode()).digest()
+    return int.from_bytes(digest[:8]) / 2**64
 
 
 def render(page: pdfium.PdfPage) -> Image.Image:
@@ -48,7 +52,7 @@ def render(page: pdfium.PdfPage) -> Image.Image:
 
 
 def chosen_pages(document: pdfium.PdfDocument, n_pages: int) -> list[tuple[int, PageObjects, Judgement]]:
-    """Pages spread over a document, half of them HIGH by their objects where it has so many."""
+    """Pages spread over a document, about half of them HIGH by their objects where it has so many."""
     step = max(1.0, len(document) / LOOKED_AT_PER_DOCUMENT)
     numbers = dict.fromkeys(int(index * step) for index in range(min(len(document), LOOKED_AT_PER_DOCUMENT)))
     looked_at = []
@@ -59,8 +63,9 @@ def chosen_pages(document: pdfium.PdfDocument, n_pages: int) -> list[tuple[int, 
         page.close()
     high = [item for item in looked_at if item[2].label != "LOW"]
     low = [item for item in looked_at if item[2].label == "LOW"]
-    n_low = min(len(low), max(n_pages // 2, n_pages - len(high), 1), n_pages // 2 + 1)
-    return sorted(_spread(high, n_pages - n_low) + _spread(low, n_low), key=lambda item: item[0])
+    n_high = min(len(high), 2 * n_pages // 3)
+    n_low = max(min(n_high, n_pages - n_high), LEAST_LOW_PER_DOCUMENT)
+    return sorted(_spread(high, n_high) + _spread(low, n_low), key=lambda item: item[0])
 
 
 def _spread(items: list, n_items: int) -> list:
@@ -102,7 +107,11 @@ def label(objects: PageObjects, judgement: Judgement, teacher: Sequence[Box]) ->
     """The fields of a page that say what is on it."""
     seen = believable(teacher, objects)
     second = label_of(seen)
-    agreed = judgement.label if judgement.label == second and not judgement.doubts else "UNSURE"
+    images = [box for box in judgement.boxes if box[0] == "figure"]
+    is_agreed = (
+        judgement.label == second or label_of(images) == "HIGH"
+    )  # an image is there, whoever misses it
+    agreed = judgement.label if is_agreed and not judgement.doubts else "UNSURE"
     boxes = {"HIGH": judgement.boxes, "LOW": (), "UNSURE": (*judgement.boxes, *seen)}[agreed]
     names = [",".join(sorted({box[0] for box in some})) for some in (judgement.boxes, seen)]
     note = f"objects {judgement.label} {names[0]}; network {second} {names[1]}; {','.join(judgement.doubts)}"
@@ -122,19 +131,14 @@ def believable(teacher: Sequence[Box], objects: PageObjects) -> tuple[Box, ...]:
             right * objects.width_pt,
             bottom * objects.height_pt,
         )
-        words = [word for word in objects.words if _is_inside(word.place, place)]
+        words = [word for word in objects.words if is_inside(word.place, place)]
         marks = [*objects.images, *objects.rules, *objects.frames, *(mark for mark, _ in objects.drawings)]
         is_code = sum(word.is_mono for word in words) > 0.6 * len(words)
         is_formula = sum(word.is_math for word in words) > 0.25 * len(words)
-        is_drawn = any(_is_inside(mark, place) for mark in marks)
+        is_drawn = any(is_inside(mark, place) for mark in marks)
         if kind != "formula" and not is_code and not is_formula and (is_drawn or kind != "figure"):
             kept.append((kind, left, top, right, bottom))
     return tuple(kept)
-
-
-def _is_inside(small: Place, large: Place) -> bool:
-    x, y = (small[0] + small[2]) / 2, (small[1] + small[3]) / 2
-    return large[0] <= x <= large[2] and large[1] <= y <= large[3]
 
 
 def fingerprint(picture: Image.Image) -> np.ndarray:
@@ -179,7 +183,8 @@ def main() -> None:
     teacher, corrections = Teacher(), read_corrections()
     pages = list(read_pages(options.out)) if (options.out / "pages.jsonl").exists() else []
     done = {page.source for page in pages}
-    folders = [folder for folder in sorted(options.pdfs.iterdir()) if folder.name not in done]
+    folders = [folder for folder in options.pdfs.iterdir() if folder.name not in done]
+    folders.sort(key=lambda folder: _place_in_split(folder.name))
     for folder in track(folders, description="Sources"):
         pages += corrected(source_pages(folder, options.out, teacher), corrections)
         write_pages(options.out, pages)

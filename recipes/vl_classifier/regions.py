@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from recipes.vl_classifier.objects import LONGEST_SIDE_PT, PageObjects, Place
+from recipes.vl_classifier.objects import LONGEST_SIDE_PT, PageObjects, Place, is_inside
 from recipes.vl_classifier.rule import Box, label_of
 from recipes.vl_classifier.tables import borderless_tables, ruled_tables
 
@@ -34,7 +34,7 @@ def judge(page: PageObjects) -> Judgement:
     kinds = {
         "table-ruled": ruled_tables(page),
         "table-borderless": borderless,
-        "diagram": _drawn(page),
+        "diagram": _drawn(page) + _shaded(page),
         "figure": _pictures(page),
         "form": _forms(page),
     }
@@ -70,8 +70,8 @@ def _pictures(page: PageObjects) -> list[Place]:
 
 def _drawn(page: PageObjects) -> list[Place]:
     """Clusters of paths that are more than rules and frames of text."""
-    small = [item for item in page.drawings if _share(item[0], page) < _BACKGROUND_SHARE]
-    frames = [frame for frame in page.frames if _share(frame, page) < _BACKGROUND_SHARE]
+    small = [item for item in page.drawings if item[1] > _LEAST_SEGMENTS or not _is_text_frame(item[0], page)]
+    frames = [frame for frame in page.frames if not _is_text_frame(frame, page)]
     marks = [place for place, _ in small] + frames + page.rules
     n_small = len(small)
     found = []
@@ -80,6 +80,26 @@ def _drawn(page: PageObjects) -> list[Place]:
         n_frames = sum(n_small <= member < n_small + len(frames) for member in members)
         sides = place[2] - place[0], place[3] - place[1]
         if min(sides) >= _LEAST_SIDE_PT and _is_drawing(shapes, n_frames, len(members)):
+            found.append(place)
+    return found
+
+
+def _is_text_frame(frame: Place, page: PageObjects) -> bool:
+    """Whether it goes round the page, or round code."""
+    inside = [word for word in page.words if is_inside(word.place, frame)]
+    return _share(frame, page) >= _BACKGROUND_SHARE or (
+        len(inside) >= 8 and sum(word.is_mono for word in inside) > 0.3 * len(inside)
+    )
+
+
+def _shaded(page: PageObjects) -> list[Place]:
+    """Clusters of filled rectangles of many widths, such as bars or boxes, but no shaded lines of code."""
+    shades = [shade for shade in page.shades if not _is_text_frame(shade, page)]
+    found = []
+    for place, members in _clusters(shades):
+        lefts = {round(shades[member][0] / 4) for member in members}
+        widths = {round((shades[member][2] - shades[member][0]) / 4) for member in members}
+        if len(members) >= _LEAST_SHAPES - 1 and len(lefts) >= 3 and len(widths) >= 2:
             found.append(place)
     return found
 
