@@ -79,17 +79,20 @@ def _drawn(page: PageObjects) -> list[Place]:
         shapes = [small[member] for member in members if member < n_small]
         n_frames = sum(n_small <= member < n_small + len(frames) for member in members)
         sides = place[2] - place[0], place[3] - place[1]
-        if min(sides) >= _LEAST_SIDE_PT and _is_drawing(shapes, n_frames, len(members)):
+        is_large = min(sides) >= _LEAST_SIDE_PT
+        if is_large and not _holds_code(place, page) and _is_drawing(shapes, n_frames, len(members)):
             found.append(place)
     return found
 
 
 def _is_text_frame(frame: Place, page: PageObjects) -> bool:
-    """Whether it goes round the page, or round code."""
-    inside = [word for word in page.words if is_inside(word.place, frame)]
-    return _share(frame, page) >= _BACKGROUND_SHARE or (
-        len(inside) >= 8 and sum(word.is_mono for word in inside) > 0.3 * len(inside)
-    )
+    return _share(frame, page) >= _BACKGROUND_SHARE or _holds_code(frame, page)
+
+
+def _holds_code(place: Place, page: PageObjects) -> bool:
+    """Whether monospaced words fill a place, such as a frame round code or the shade of each of its lines."""
+    inside = [word for word in page.words if is_inside(word.place, place)]
+    return len(inside) >= 5 and sum(word.is_mono for word in inside) > 0.4 * len(inside)
 
 
 def _shaded(page: PageObjects) -> list[Place]:
@@ -99,7 +102,8 @@ def _shaded(page: PageObjects) -> list[Place]:
     for place, members in _clusters(shades):
         lefts = {round(shades[member][0] / 4) for member in members}
         widths = {round((shades[member][2] - shades[member][0]) / 4) for member in members}
-        if len(members) >= _LEAST_SHAPES - 1 and len(lefts) >= 3 and len(widths) >= 2:
+        is_varied = len(members) >= _LEAST_SHAPES - 1 and len(lefts) >= 3 and len(widths) >= 2
+        if is_varied and not _holds_code(place, page):
             found.append(place)
     return found
 
