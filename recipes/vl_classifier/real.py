@@ -184,7 +184,7 @@ def main() -> None:
     pages = list(read_pages(options.out)) if (options.out / "pages.jsonl").exists() else []
     done = {page.source for page in pages}
     folders = [folder for folder in options.pdfs.iterdir() if folder.name not in done]
-    folders.sort(key=lambda folder: _place_in_split(folder.name))
+    folders.sort(key=lambda folder: (_place_in_split(folder.name) - TEST_SHARE) % 1)  # mixed, test last
     for folder in track(folders, description="Sources"):
         pages += corrected(source_pages(folder, options.out, teacher), corrections)
         write_pages(options.out, pages)

@@ -86,7 +86,8 @@ def _drawn(page: PageObjects) -> list[Place]:
 
 
 def _is_text_frame(frame: Place, page: PageObjects) -> bool:
-    return _share(frame, page) >= _BACKGROUND_SHARE or _holds_code(frame, page)
+    share = _share(frame, page)
+    return share >= _BACKGROUND_SHARE or (share >= _LEAST_IMAGE_SHARE and _holds_code(frame, page))
 
 
 def _holds_code(place: Place, page: PageObjects) -> bool:
