@@ -1,6 +1,6 @@
 """Fetch the PDFs of Debian's documentation packages: `python -m recipes.vl_classifier.fetch OUT`. Uses apt.
 
-Afterwards OUT holds one folder for each source and in it `HASH-NAME.pdf`. Only the list in `packages.py` is
+Afterwards OUT holds one folder for each source and in it `HASH-NAME.pdf`. Only the list in `packages.tsv` is
 ours: the documents stay with their authors and are not kept in this repository.
 """
 
@@ -12,12 +12,12 @@ import hashlib
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from rich.progress import track
 
-from recipes.vl_classifier.packages import PACKAGES, Package
+from recipes.vl_classifier.packages import KEPT_SOURCES, Package, read_packages
 
 _LEAST_BYTES, _MOST_BYTES = 2_000, 40_000_000  # a PDF smaller is an icon, one larger a book of scans
 # Where a package gathers the documents of many authors, each folder below is a source of its own.
@@ -30,7 +30,7 @@ def download(package: Package, folder: Path) -> Path:
     subprocess.run(["apt-get", "download", "-q", name], cwd=folder, check=True, capture_output=True)
     file = next(folder.glob(f"{package.name}_*.deb"))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if package.sha256 and digest != package.sha256:
+    if digest != package.sha256:
         raise ValueError(f"{name} has sha256 {digest}, not {package.sha256}")
     return file
 
@@ -45,8 +45,10 @@ def documents(file: Path, source: str) -> Iterator[tuple[str, str, bytes]]:
                 continue
             content = archive.extractfile(member).read()  # type: ignore[union-attr]
             content = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-            if content[:1024].find(b"%PDF") >= 0 and _LEAST_BYTES < len(content) < _MOST_BYTES:
-                yield _source(path, source), path.name.lower().removesuffix(".gz"), content
+            is_document = b"%PDF" in content[:1024] and _LEAST_BYTES < len(content) < _MOST_BYTES
+            name = _source(path, source)
+            if is_document and name.split("--")[-1] not in KEPT_SOURCES:
+                yield name, path.name.lower().removesuffix(".gz"), content
 
 
 def _source(path: PurePosixPath, package_source: str) -> str:
@@ -56,7 +58,7 @@ def _source(path: PurePosixPath, package_source: str) -> str:
     return f"{package_source}--{below[1]}" if len(below) > 2 else package_source
 
 
-def fetch(packages: tuple[Package, ...], out: Path) -> int:
+def fetch(packages: Sequence[Package], out: Path) -> int:
     """Fetch all packages. Returns how many different PDFs there are."""
     seen: set[str] = set()
     for package in track(packages, description="Packages"):
@@ -75,7 +77,7 @@ def main() -> None:
     """Fetch every package of the list."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    n_documents = fetch(PACKAGES, parser.parse_args().out)
+    n_documents = fetch(read_packages(), parser.parse_args().out)
     print(f"{n_documents} documents")  # noqa: T201
 
 
