@@ -29,6 +29,7 @@ DPI, MOST_PX, JPEG_QUALITY = 110, 1400, 90
 PAGES_PER_DOCUMENT, PAGES_PER_SOURCE = 12, 40
 LOOKED_AT_PER_DOCUMENT, LEAST_LOW_PER_DOCUMENT = 30, 3
 TEST_SHARE, VALIDATION_SHARE = 0.22, 0.08
+_LEAST_SIDES_PT = 140, 250  # a page smaller is a picture made to be put into another document
 _HASH_SIDE, _NEAR_BITS = 16, 22
 
 
@@ -58,8 +59,10 @@ def chosen_pages(document: pdfium.PdfDocument, n_pages: int) -> list[tuple[int, 
     looked_at = []
     for number in numbers:
         page = document[number]
-        objects = read_objects(page)
-        looked_at.append((number, objects, judge(objects)))
+        sides = sorted(page.get_size())
+        if sides[0] >= _LEAST_SIDES_PT[0] and sides[1] >= _LEAST_SIDES_PT[1]:
+            objects = read_objects(page)
+            looked_at.append((number, objects, judge(objects)))
         page.close()
     high = [item for item in looked_at if item[2].label != "LOW"]
     low = [item for item in looked_at if item[2].label == "LOW"]
@@ -111,7 +114,8 @@ def label(objects: PageObjects, judgement: Judgement, teacher: Sequence[Box]) ->
     is_agreed = (
         judgement.label == second or label_of(images) == "HIGH"
     )  # an image is there, whoever misses it
-    agreed = judgement.label if is_agreed and not judgement.doubts else "UNSURE"
+    is_sure = not judgement.doubts or judgement.label == second == "HIGH"
+    agreed = judgement.label if is_agreed and is_sure else "UNSURE"
     boxes = {"HIGH": judgement.boxes, "LOW": (), "UNSURE": (*judgement.boxes, *seen)}[agreed]
     names = [",".join(sorted({box[0] for box in some})) for some in (judgement.boxes, seen)]
     note = f"objects {judgement.label} {names[0]}; network {second} {names[1]}; {','.join(judgement.doubts)}"
