@@ -1,0 +1,1 @@
+"""Pages drawn by code, with what is on them known exactly: half text only, half with HIGH content."""
