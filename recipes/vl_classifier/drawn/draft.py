@@ -11,7 +11,7 @@ import skia
 from recipes.vl_classifier.drawn import fonts
 from recipes.vl_classifier.drawn.shaping import needs_shaping, shaped_width
 from recipes.vl_classifier.drawn.sheet import WHITE, Color, Sheet
-from recipes.vl_classifier.drawn.texts import Prose, corpus
+from recipes.vl_classifier.drawn.texts import SCRIPT_OF, Prose, corpus
 
 ACCENTS: tuple[Color, ...] = (
     (31, 73, 125), (0, 90, 156), (192, 0, 0), (0, 102, 51), (102, 0, 102), (215, 7, 81), (198, 89, 17), (0, 112, 120),
@@ -56,6 +56,7 @@ class Area:
 class Style:
     """The typography of one document."""
 
+    language: str
     script: str
     body: fonts.Family
     heading: fonts.Family
@@ -129,9 +130,20 @@ class Draft:
             self.kinds.append(kind)
 
 
-def _pick(random: randomness.Random, known: dict[str, fonts.Family], names: tuple[str, ...], script: str) -> fonts.Family:
-    fitting = [known[name] for name in names if name in known and known[name].covers(script)]
-    return random.choice(fitting) if fitting else next(f for f in known.values() if f.covers(script))
+def _pick(
+    random: randomness.Random, known: dict[str, fonts.Family], names: tuple[str, ...], letters: str
+) -> fonts.Family:
+    fitting = [known[name] for name in names if name in known and known[name].covers(letters)]
+    return random.choice(fitting or [family for family in known.values() if family.covers(letters)])
+
+
+def _pick_language(random: randomness.Random) -> str:
+    known = corpus()
+    usable = [script for script in _SCRIPT_WEIGHTS if known.languages(script)]
+    script = random.choices(usable, [_SCRIPT_WEIGHTS[name] for name in usable])[0]
+    if script == "latin" and random.random() < 0.5:
+        return "en"
+    return random.choice(known.languages(script))
 
 
 def _body_names(random: randomness.Random, script: str) -> tuple[str, ...]:
@@ -161,20 +173,21 @@ def _background(random: randomness.Random, coloured: bool) -> Color:
     return random.choice([(253, 246, 227), (250, 243, 230), (240, 246, 252), (245, 250, 240), (255, 250, 225)])
 
 
-def new_style(random: randomness.Random, fonts_folder: Path, size: float, script: str | None = None) -> Style:
+def new_style(random: randomness.Random, fonts_folder: Path, size: float) -> Style:
     """Draw the typography of a document whose body is `size` points."""
     known = fonts.families(fonts_folder)
-    usable = [name for name in corpus().scripts() if name in _SCRIPT_WEIGHTS]
-    script = script or random.choices(usable, [_SCRIPT_WEIGHTS[name] for name in usable])[0]
-    body = _pick(random, known, _body_names(random, script), script)
-    heading = body if random.random() < 0.6 else _pick(random, known, fonts.OF_SCRIPT.get(script, fonts.SANS), script)
+    language = _pick_language(random)
+    script, letters = SCRIPT_OF[language], corpus().letters(language)
+    body = _pick(random, known, _body_names(random, script), letters)
+    other = _pick(random, known, fonts.OF_SCRIPT.get(script, fonts.SANS), letters)
+    heading = body if random.random() < 0.6 else other
     coloured = random.random() < 0.42
     accent = random.choice(ACCENTS) if coloured else _darkened((255, 255, 255), random.choice([0.0, 0.0, 0.2, 0.4]))
     ink = _darkened((255, 255, 255), random.choice([0.0, 0.0, 0.0, 0.07, 0.13, 0.2, 0.27]))
     spaced = random.random() < 0.6
     return Style(
-        script=script, body=body, heading=heading, mono=_pick(random, known, fonts.MONO, "latin"), size=size,
-        leading=random.uniform(1.12, 1.3) if random.random() < 0.8 else random.uniform(1.3, 1.8), ink=ink,
+        language=language, script=script, body=body, heading=heading, mono=_pick(random, known, fonts.MONO, "Aa0"), size=size,
+        leading=random.uniform(1.12, 1.32) if random.random() < 0.8 else random.uniform(1.3, 1.8), ink=ink,
         heading_ink=accent if random.random() < 0.6 else ink, accent=accent,
         background=_background(random, coloured), coloured=coloured, justified=random.random() < 0.6,
         indent=0.0 if spaced else size * random.uniform(1.0, 2.2),

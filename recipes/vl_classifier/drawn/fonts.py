@@ -60,11 +60,6 @@ OF_SCRIPT = {
     "devanagari": ("Lohit Devanagari", "Noto Sans Devanagari", "FreeSerif"),
     "thai": ("Garuda", "Norasi", "Loma", "Kinnari", "Noto Sans Thai"),
 }
-# Letters that a family must have before it may set a script.
-PROBES = {
-    "latin": "Aéß", "cyrillic": "Жщы", "greek": "Ωλς", "japanese": "のア語", "chinese": "的这中", "korean": "한글",
-    "arabic": "عربي", "hebrew": "שלום", "devanagari": "हिन्दी", "thai": "ไทย",
-}  # fmt: skip
 
 
 def download(folder: Path) -> None:
@@ -82,6 +77,7 @@ class Family:
     """Cuts of one typeface by (bold, italic)."""
 
     cuts: dict[tuple[bool, bool], skia.Typeface] = field(default_factory=dict)
+    _covered: dict[str, bool] = field(default_factory=dict)
 
     def cut(self, bold: bool, italic: bool) -> skia.Typeface:
         """The cut asked for, or the nearest there is."""
@@ -90,9 +86,12 @@ class Family:
                 return self.cuts[key]
         return next(iter(self.cuts.values()))
 
-    def covers(self, script: str) -> bool:
-        """Whether the upright cut has the letters of a script."""
-        return all(self.cut(False, False).unicharToGlyph(ord(letter)) for letter in PROBES[script])
+    def covers(self, letters: str) -> bool:
+        """Whether the upright cut has nearly all of these letters."""
+        if letters not in self._covered:
+            has = sum(bool(self.cut(False, False).unicharToGlyph(ord(letter))) for letter in letters)
+            self._covered[letters] = has >= 0.99 * len(letters)
+        return self._covered[letters]
 
 
 def _is_wanted(path: Path) -> bool:
@@ -112,7 +111,7 @@ def families(folder: Path) -> dict[str, Family]:
         know_file(typeface, str(path))
         style = typeface.fontStyle()
         key = (style.weight() >= 600, style.slant() != skia.FontStyle.Slant.kUpright_Slant)
-        if 380 <= style.weight() <= 720:
+        if 280 <= style.weight() <= 720:
             found[name].cuts.setdefault(key, typeface)
     return dict(found)
 

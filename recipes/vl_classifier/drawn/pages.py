@@ -50,7 +50,7 @@ def new_draft(random: randomness.Random, assets: Assets) -> tuple[Draft, Shape]:
     longest = random.randint(1000, 1400)
     scale = longest / max(shape.width, shape.height)
     sheet = Sheet(shape.width, shape.height, scale, style.background)
-    return Draft(sheet, style, Prose(random, style.script), random, assets.pictures), shape
+    return Draft(sheet, style, Prose(random, style.language), random, assets.pictures), shape
 
 
 def body_of(draft: Draft, shape: Shape) -> Area:
@@ -286,6 +286,7 @@ def table_page(draft: Draft, body: Area) -> None:
     for _ in range(count):
         if draft.chance(0.3):
             used += prose.paragraph(draft, Area(body.x, body.y + used, body.width, min(80.0, body.height - used)))
+            used += draft.style.line * draft.random.uniform(0.4, 1.2)
         room = min(body.height - used, body.height / count * draft.random.uniform(0.5, 1.0))
         if room > 50:
             used += table(draft, Area(body.x, body.y + used, body.width, room)) + draft.style.line * draft.random.uniform(1, 3)

@@ -42,7 +42,7 @@ def _new_look(draft: Draft, name: str | None) -> _Look:
     shade = random.choice([pale, style.accent]) if random.random() < (0.3 if name != "bare" else 0.08) else None
     return _Look(
         name=name, scale=scale, pad=style.size * random.uniform(0.3, 0.9) + (style.size * 0.5 if name == "bare" else 0),
-        pitch=style.size * scale * random.uniform(1.15, 1.9), stroke=random.choice([0.25, 0.4, 0.5, 0.8, 1.2]), ink=ink,
+        pitch=style.size * scale * random.uniform(1.2, 1.95), stroke=random.choice([0.25, 0.4, 0.5, 0.8, 1.2]), ink=ink,
         shade=shade, bold_header=random.random() < 0.7,
     )  # fmt: skip
 
@@ -141,7 +141,8 @@ def _draw_rows(
     """Draw the rows that fit; returns their heights."""
     heights: list[float] = []
     centred = draft.chance(0.25)
-    top_pad = max(0.0, (look.pitch - draft.style.line * look.scale) / 2)
+    # Centres the first line in its row whatever the leading of running text is.
+    down = look.pitch / 2 + draft.style.size * look.scale * 0.34 - 0.78 * draft.style.line * look.scale
     for number, row in enumerate(cells):
         height = _row_height(draft, look, fillers, row, widths)
         if sum(heights) + height > area.height:
@@ -150,7 +151,7 @@ def _draw_rows(
         _row_ground(draft, look, number, area.x, y, sum(widths), height)
         x = area.x
         for filler, text, width in zip(fillers, row, widths, strict=True):
-            box = Area(x + look.pad, y + top_pad, width - 2 * look.pad, height)
+            box = Area(x + look.pad, y + down, width - 2 * look.pad, height)
             _draw_cell(draft, look, filler, text, box, number == 0, centred)
             x += width
         heights.append(height)

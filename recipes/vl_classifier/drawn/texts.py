@@ -8,7 +8,7 @@ import random as randomness
 import re
 import struct
 import sysconfig
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 SCRIPT_OF = {
     "cs": "latin", "da": "latin", "de": "latin", "es": "latin", "fi": "latin", "fr": "latin", "hu": "latin",
     "id": "latin", "it": "latin", "nl": "latin", "pl": "latin", "pt_BR": "latin", "ro": "latin", "sv": "latin",
-    "tr": "latin", "vi": "latin", "eo": "latin", "ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic",
+    "tr": "latin", "en": "latin", "ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic",
     "sr": "cyrillic", "el": "greek", "ja": "japanese", "zh_CN": "chinese", "zh_TW": "chinese", "ko": "korean",
     "ar": "arabic", "fa": "arabic", "he": "hebrew", "hi": "devanagari", "mr": "devanagari", "th": "thai",
 }  # fmt: skip
@@ -35,6 +35,11 @@ def _tidy(text: str) -> str:
 def _reads_well(text: str) -> bool:
     letters = sum(letter.isalpha() or letter.isspace() for letter in text)
     return 24 <= len(text) <= 2500 and letters > 0.82 * len(text) and "http" not in text[:20]
+
+
+def _mostly_ascii(text: str) -> bool:
+    """Whether a text of a non-Latin script was left untranslated."""
+    return sum(letter.isascii() and letter.isalpha() for letter in text) > 0.4 * len(text)
 
 
 def _manual_paragraphs(path: Path) -> Iterator[str]:
@@ -87,7 +92,7 @@ def _english() -> Iterator[str]:
 
 
 def _of_language(language: str) -> Iterator[str]:
-    manuals = sorted(Path("/usr/share/man").joinpath(language).glob("man*/*.gz"))
+    manuals = sorted(Path("/usr/share/man").joinpath("" if language == "en" else language).glob("man*/*.gz"))
     for path in manuals[:: max(1, len(manuals) // _FILES_PER_LANGUAGE)]:
         yield from _manual_paragraphs(path)
     catalogues = Path("/usr/share/locale").joinpath(language, "LC_MESSAGES").glob("*.mo")
@@ -97,15 +102,21 @@ def _of_language(language: str) -> Iterator[str]:
 
 
 class Corpus:
-    """Paragraphs by script, and lines of program text."""
+    """Paragraphs by language, and lines of program text."""
 
     def __init__(self, paragraphs: dict[str, list[str]], code: list[list[str]]) -> None:
         self.paragraphs = paragraphs
         self.code = code
 
-    def scripts(self) -> list[str]:
-        """Scripts with enough text to fill pages."""
-        return [script for script, texts in self.paragraphs.items() if len(texts) >= 40]
+    def languages(self, script: str) -> list[str]:
+        """Languages of a script with enough text to fill pages."""
+        return [name for name, texts in self.paragraphs.items() if SCRIPT_OF[name] == script and len(texts) >= 40]
+
+    @lru_cache(maxsize=64)  # noqa: B019 - there is one corpus a process
+    def letters(self, language: str) -> str:
+        """Letters that the language is commonly written with."""
+        counts = Counter("".join(self.paragraphs[language][:1500]))
+        return "".join(letter for letter, count in counts.items() if letter.isalpha() and count >= 4)
 
 
 def _code_files() -> Iterable[Path]:
@@ -118,9 +129,10 @@ def _code_files() -> Iterable[Path]:
 def corpus() -> Corpus:
     """Read the text once a process."""
     paragraphs: dict[str, list[str]] = defaultdict(list)
-    paragraphs["latin"].extend(filter(_reads_well, _english()))
+    paragraphs["en"].extend(filter(_reads_well, _english()))
     for language, script in SCRIPT_OF.items():
-        paragraphs[script].extend(filter(_reads_well, _of_language(language)))
+        texts = filter(_reads_well, _of_language(language))
+        paragraphs[language].extend(text for text in texts if script == "latin" or not _mostly_ascii(text))
     code = []
     for path in _code_files():
         if path.is_file():
@@ -130,12 +142,12 @@ def corpus() -> Corpus:
 
 
 class Prose:
-    """Draws pieces of text of one script with one source of randomness."""
+    """Draws pieces of text of one language with one source of randomness."""
 
-    def __init__(self, random: randomness.Random, script: str) -> None:
+    def __init__(self, random: randomness.Random, language: str) -> None:
         self._random = random
-        self._texts = corpus().paragraphs[script]
-        self.script = script
+        self._texts = corpus().paragraphs[language]
+        self.script = SCRIPT_OF[language]
         self._at = random.randrange(len(self._texts))
 
     def _tokens(self, text: str) -> list[str]:
