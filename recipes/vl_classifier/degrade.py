@@ -30,7 +30,9 @@ def _like(gray: Image, image: Image) -> Image:
     return gray if image.ndim == 2 else cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
 
 
-def _field(shape: tuple[int, ...], generator: np.random.Generator, cells: int, low: float, high: float) -> NDArray[np.float32]:
+def _field(
+    shape: tuple[int, ...], generator: np.random.Generator, cells: int, low: float, high: float
+) -> NDArray[np.float32]:
     """A smooth field of factors over a page."""
     coarse = generator.uniform(low, high, (cells, cells)).astype(np.float32)
     return cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -72,11 +74,16 @@ def noise(image: Image, generator: np.random.Generator) -> Image:
     if generator.random() < 0.3:
         specks = int(image.shape[0] * image.shape[1] * generator.uniform(0.0002, 0.003))
         out = image.copy()
-        rows, columns = generator.integers(0, image.shape[0], specks), generator.integers(0, image.shape[1], specks)
+        rows, columns = (
+            generator.integers(0, image.shape[0], specks),
+            generator.integers(0, image.shape[1], specks),
+        )
         out[rows, columns] = generator.integers(0, 2) * 255
         return out
     tile = generator.normal(128, float(generator.uniform(3, 18)), (256, 256)).astype(np.float32)
-    whole = np.tile(np.clip(tile, 0, 255).astype(np.uint8), (image.shape[0] // 256 + 1, image.shape[1] // 256 + 1))
+    whole = np.tile(
+        np.clip(tile, 0, 255).astype(np.uint8), (image.shape[0] // 256 + 1, image.shape[1] // 256 + 1)
+    )
     grain = _like(np.ascontiguousarray(whole[: image.shape[0], : image.shape[1]]), image)
     return cv2.addWeighted(image, 1.0, grain, 1.0, -128)
 
@@ -94,7 +101,9 @@ def _at_dpi(image: Image, dpi: float) -> Image:
 
 def shadow(image: Image, generator: np.random.Generator) -> Image:
     """A gradient across the page, as of a book's fold or a lamp on one side."""
-    ramp = np.linspace(float(generator.uniform(0.35, 0.85)), 1.0, 64, dtype=np.float32) ** float(generator.uniform(0.4, 1.0))
+    ramp = np.linspace(float(generator.uniform(0.35, 0.85)), 1.0, 64, dtype=np.float32) ** float(
+        generator.uniform(0.4, 1.0)
+    )
     ramp = ramp[:: int(generator.choice([-1, 1]))]
     strip = ramp[None] if generator.random() < 0.6 else ramp[:, None]
     return _scaled(image, cv2.resize(np.ascontiguousarray(strip), (image.shape[1], image.shape[0])))
@@ -136,7 +145,9 @@ def one_bit(image: Image, generator: np.random.Generator) -> Image:
 def _screened(gray: Image) -> Image:
     """An ordered 4 x 4 dither."""
     bayer = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.uint8) * 16 + 8
-    screen = np.tile(bayer, (gray.shape[0] // 4 + 1, gray.shape[1] // 4 + 1))[: gray.shape[0], : gray.shape[1]]
+    screen = np.tile(bayer, (gray.shape[0] // 4 + 1, gray.shape[1] // 4 + 1))[
+        : gray.shape[0], : gray.shape[1]
+    ]
     return np.where(gray > screen, 255, 0).astype(np.uint8)
 
 
@@ -153,7 +164,9 @@ def faded(image: Image, generator: np.random.Generator) -> Image:
 
 def dark(image: Image, generator: np.random.Generator) -> Image:
     """Too much ink, or a grey ground."""
-    table = (255 * (np.arange(256) / 255) ** generator.uniform(1.2, 2.2) * generator.uniform(0.75, 1.0)).astype(np.uint8)
+    table = (
+        255 * (np.arange(256) / 255) ** generator.uniform(1.2, 2.2) * generator.uniform(0.75, 1.0)
+    ).astype(np.uint8)
     return cv2.LUT(image, table)
 
 
@@ -161,8 +174,15 @@ def yellowed(image: Image, generator: np.random.Generator) -> Image:
     """Old paper."""
     if image.ndim == 2:
         return cv2.convertScaleAbs(image, alpha=float(generator.uniform(0.8, 0.95)))
-    tint = np.array([generator.uniform(0.65, 0.85), generator.uniform(0.82, 0.95), generator.uniform(0.9, 1.0)])
-    return cv2.merge([cv2.convertScaleAbs(part, alpha=float(share)) for part, share in zip(cv2.split(image), tint, strict=True)])
+    tint = np.array(
+        [generator.uniform(0.65, 0.85), generator.uniform(0.82, 0.95), generator.uniform(0.9, 1.0)]
+    )
+    return cv2.merge(
+        [
+            cv2.convertScaleAbs(part, alpha=float(share))
+            for part, share in zip(cv2.split(image), tint, strict=True)
+        ]
+    )
 
 
 def marks(image: Image, generator: np.random.Generator) -> Image:
@@ -176,7 +196,9 @@ def marks(image: Image, generator: np.random.Generator) -> Image:
             cv2.circle(out, (x, int(height * share)), radius, colour, -1, cv2.LINE_AA)
     elif kind == 1:
         x, y = int(width * 0.06), int(height * 0.04)
-        cv2.line(out, (x, y), (x + int(width * 0.03), y + int(generator.integers(-9, 10))), colour, 3, cv2.LINE_AA)
+        cv2.line(
+            out, (x, y), (x + int(width * 0.03), y + int(generator.integers(-9, 10))), colour, 3, cv2.LINE_AA
+        )
     elif kind == 2:
         y = int(height * generator.uniform(0.3, 0.7))
         cv2.line(out, (0, y), (width, y + int(generator.integers(-8, 9))), (200, 200, 200), 2, cv2.LINE_AA)
@@ -184,7 +206,10 @@ def marks(image: Image, generator: np.random.Generator) -> Image:
         for side in range(4):
             if generator.random() < 0.5:
                 deep = int(width * generator.uniform(0.003, 0.03))
-                out[(slice(None, deep), slice(-deep, None), slice(None), slice(None))[side], (slice(None), slice(None), slice(None, deep), slice(-deep, None))[side]] = ink
+                out[
+                    (slice(None, deep), slice(-deep, None), slice(None), slice(None))[side],
+                    (slice(None), slice(None), slice(None, deep), slice(-deep, None))[side],
+                ] = ink
     return out
 
 
@@ -233,7 +258,10 @@ NAMED: dict[str, GeometricDegradation] = {
     "jpeg-30": lambda image, _: (_jpeg(image, 30), np.eye(3)),
     "blur": lambda image, _: (cv2.GaussianBlur(image, (0, 0), 1.5), np.eye(3)),
     "skew": lambda image, generator: skew(image, generator, 3.0),
-    "one-bit": lambda image, _: (_like(cv2.threshold(_gray(image), 160, 255, cv2.THRESH_BINARY)[1], image), np.eye(3)),
+    "one-bit": lambda image, _: (
+        _like(cv2.threshold(_gray(image), 160, 255, cv2.THRESH_BINARY)[1], image),
+        np.eye(3),
+    ),
     "dpi-60": lambda image, _: (_at_dpi(image, 60), np.eye(3)),
     "phone": phone,
 }

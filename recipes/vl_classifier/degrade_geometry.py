@@ -20,7 +20,9 @@ def skew(image: Image, generator: np.random.Generator, degrees: float | None = N
     turn = float(generator.uniform(-5, 5)) if degrees is None else degrees * float(generator.choice([-1, 1]))
     matrix = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), turn, 1.0), [0, 0, 1]])
     ground = 255.0 if generator.random() < 0.75 else float(generator.uniform(0, 120))
-    out = cv2.warpAffine(image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=(ground,) * 3)
+    out = cv2.warpAffine(
+        image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=(ground,) * 3
+    )
     return out, matrix
 
 
@@ -28,10 +30,15 @@ def crop_margins(image: Image, generator: np.random.Generator) -> tuple[Image, M
     """Cut up to 6 % off the sides, or add as much empty margin, and bring the page back to its size."""
     height, width = image.shape[:2]
     left, top, right, bottom = generator.uniform(-0.05, 0.06, 4)
-    source = np.array([[left, top], [1 - right, top], [1 - right, 1 - bottom], [left, 1 - bottom]]) * (width, height)
+    source = np.array([[left, top], [1 - right, top], [1 - right, 1 - bottom], [left, 1 - bottom]]) * (
+        width,
+        height,
+    )
     target = np.array([[0, 0], [width, 0], [width, height], [0, height]])
     matrix = cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
-    out = cv2.warpAffine(image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=(255, 255, 255))
+    out = cv2.warpAffine(
+        image, matrix[:2], (width, height), flags=cv2.INTER_LINEAR, borderValue=(255, 255, 255)
+    )
     return out, matrix
 
 
@@ -53,9 +60,24 @@ def _lighting(shape: tuple[int, ...], generator: np.random.Generator) -> Image:
     field = cv2.resize(small, (shape[1] // 8, shape[0] // 8), interpolation=cv2.INTER_LINEAR)
     if generator.random() < 0.5:
         shade = np.ones_like(field)
-        centre = (int(generator.uniform(0, 1) * field.shape[1]), int(generator.choice([0.1, 0.9]) * field.shape[0]))
-        axes = (max(2, int(field.shape[1] * generator.uniform(0.2, 0.5))), max(2, int(field.shape[0] * generator.uniform(0.15, 0.4))))
-        cv2.ellipse(shade, centre, axes, float(generator.uniform(0, 180)), 0, 360, float(generator.uniform(0.55, 0.8)), -1)
+        centre = (
+            int(generator.uniform(0, 1) * field.shape[1]),
+            int(generator.choice([0.1, 0.9]) * field.shape[0]),
+        )
+        axes = (
+            max(2, int(field.shape[1] * generator.uniform(0.2, 0.5))),
+            max(2, int(field.shape[0] * generator.uniform(0.15, 0.4))),
+        )
+        cv2.ellipse(
+            shade,
+            centre,
+            axes,
+            float(generator.uniform(0, 180)),
+            0,
+            360,
+            float(generator.uniform(0.55, 0.8)),
+            -1,
+        )
         field *= cv2.GaussianBlur(shade, (0, 0), float(generator.uniform(2, 8)))
     return cv2.resize((field * 255).astype(np.uint8), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
 
@@ -72,5 +94,7 @@ def phone(image: Image, generator: np.random.Generator) -> tuple[Image, Matrix]:
         borderMode=cv2.BORDER_TRANSPARENT,
     )  # fmt: skip
     light = _lighting(image.shape, generator)
-    out = cv2.multiply(out, light if image.ndim == 2 else cv2.cvtColor(light, cv2.COLOR_GRAY2BGR), scale=1 / 255)
+    out = cv2.multiply(
+        out, light if image.ndim == 2 else cv2.cvtColor(light, cv2.COLOR_GRAY2BGR), scale=1 / 255
+    )
     return cv2.GaussianBlur(out, (3, 3), float(generator.uniform(0.4, 1.0))), matrix

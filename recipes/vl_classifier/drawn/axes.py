@@ -16,7 +16,14 @@ _SERIES: tuple[tuple[Color, ...], ...] = (
     ((248, 118, 109), (0, 186, 56), (97, 156, 255), (183, 159, 0), (0, 191, 196), (245, 100, 227)),
     ((0, 0, 255), (255, 0, 0), (0, 128, 0), (0, 0, 0), (255, 0, 255), (0, 160, 160)),
 )  # fmt: skip
-_GREYS: tuple[Color, ...] = ((0, 0, 0), (110, 110, 110), (170, 170, 170), (60, 60, 60), (210, 210, 210), (140, 140, 140))
+_GREYS: tuple[Color, ...] = (
+    (0, 0, 0),
+    (70, 70, 70),
+    (110, 110, 110),
+    (140, 140, 140),
+    (175, 175, 175),
+    (210, 210, 210),
+)
 _DASHES: tuple[tuple[float, ...], ...] = ((), (4.0, 2.0), (1.0, 1.5), (5.0, 1.5, 1.0, 1.5), (2.0, 2.0), ())
 
 
@@ -39,7 +46,7 @@ class Plot:
 def series_inks(draft: Draft) -> tuple[Color, ...]:
     """Colours for series: of one of the common sets, greys, or one accent."""
     if not draft.style.coloured or draft.chance(0.2):
-        return _GREYS
+        return tuple(draft.random.sample(_GREYS, 6))
     return draft.random.choice(_SERIES) if draft.chance(0.85) else (draft.random.choice(ACCENTS), *_GREYS[1:])
 
 
@@ -56,21 +63,51 @@ def frame_plot(draft: Draft, area: Area, categories: list[str] | None = None) ->
     scale = min(1.0, max(0.5, area.height / 260, 0.55)) * random.uniform(0.75, 1.0)
     size = style.size * scale
     values = _ticks(draft)
-    left = max(style.width(value, "regular", scale) for value in values) + size * (2.4 if draft.chance(0.7) else 1.0)
+    left = max(style.width(value, "regular", scale) for value in values) + size * (
+        2.4 if draft.chance(0.7) else 1.0
+    )
     top = size * (2.0 if draft.chance(0.4) else 0.6)
     bottom = size * (3.2 if draft.chance(0.75) else 1.6)
     inner = Area(area.x + left, area.y + top, area.width - left - size * 0.8, area.height - top - bottom)
     grey = random.choice([0, 0, 60, 120, 160])
     ink, stroke = (grey, grey, grey), random.choice([0.3, 0.5, 0.8])
-    plot = Plot(draft, inner, series_inks(draft), draft.chance(0.3) and not style.coloured, random.uniform(0.5, 1.8), scale)
+    plot = Plot(
+        draft,
+        inner,
+        series_inks(draft),
+        draft.chance(0.3) and not style.coloured,
+        random.uniform(0.5, 1.8),
+        scale,
+    )
     _ground(plot, len(values), ink, stroke)
     _tick_labels(plot, values, categories, ink, stroke)
     if top > size:
-        draft.sheet.text(inner.x + inner.width / 2, area.y + size * 1.1, draft.prose.phrase(2, 4), style.font("bold", scale), style.ink, "center")
+        draft.sheet.text(
+            inner.x + inner.width / 2,
+            area.y + size * 1.1,
+            draft.prose.phrase(2, 4),
+            style.font("bold", scale),
+            style.ink,
+            "center",
+        )
     if bottom > 2 * size:
-        draft.sheet.text(inner.x + inner.width / 2, area.bottom - size * 0.3, draft.prose.label(), style.font("regular", scale), style.ink, "center")
+        draft.sheet.text(
+            inner.x + inner.width / 2,
+            area.bottom - size * 0.3,
+            draft.prose.label(),
+            style.font("regular", scale),
+            style.ink,
+            "center",
+        )
     if left > size * 3:
-        draft.sheet.turned_text(area.x + size * 0.9, inner.y + inner.height / 2, draft.prose.label(), style.font("regular", scale), style.ink, -90)
+        draft.sheet.turned_text(
+            area.x + size * 0.9,
+            inner.y + inner.height / 2,
+            draft.prose.label(),
+            style.font("regular", scale),
+            style.ink,
+            -90,
+        )
     return plot
 
 
@@ -80,7 +117,10 @@ def _ground(plot: Plot, rows: int, ink: Color, stroke: float) -> None:
     if random.random() < 0.12:
         sheet.rect(area.x, area.y, area.width, area.height, fill=(235, 235, 235))
     grid = random.choice(["none", "none", "across", "across", "both"])
-    pale, dash = random.choice([(225, 225, 225), (200, 200, 200), (170, 170, 170)]), random.choice([(), (), (1.0, 1.5), (3.0, 2.0)])
+    pale, dash = (
+        random.choice([(225, 225, 225), (200, 200, 200), (170, 170, 170)]),
+        random.choice([(), (), (1.0, 1.5), (3.0, 2.0)]),
+    )
     if grid != "none":
         for row in range(rows):
             y = area.bottom - area.height * row / (rows - 1)
@@ -97,7 +137,9 @@ def _ground(plot: Plot, rows: int, ink: Color, stroke: float) -> None:
         sheet.line(area.x, area.y, area.x, area.bottom, ink, stroke)
 
 
-def _tick_labels(plot: Plot, values: list[str], categories: list[str] | None, ink: Color, stroke: float) -> None:
+def _tick_labels(
+    plot: Plot, values: list[str], categories: list[str] | None, ink: Color, stroke: float
+) -> None:
     draft, area, scale = plot.draft, plot.area, plot.text_scale
     style, sheet, size = draft.style, draft.sheet, draft.style.size * plot.text_scale
     font = style.font("regular", scale)
@@ -179,7 +221,9 @@ def lying_bars(draft: Draft, area: Area) -> None:
         start += length * random.uniform(0.2, 0.9)
         x, y = plot.point(left + length + 0.01, 1 - (row + 0.65) / count)
         if x < plot.area.right - 40:
-            draft.sheet.text(x, y, draft.prose.label(8), style.font("regular", plot.text_scale * 0.8), style.ink)
+            draft.sheet.text(
+                x, y, draft.prose.label(8), style.font("regular", plot.text_scale * 0.8), style.ink
+            )
 
 
 def _walk(draft: Draft, count: int) -> list[float]:
@@ -206,7 +250,9 @@ def lines(draft: Draft, area: Area) -> None:
         points = [plot.point(n / (count - 1), height) for n, height in enumerate(_walk(draft, count))]
         ink = plot.inks[number % 6]
         if filled:
-            sheet.polyline([plot.point(0, 0), *points, plot.point(1, 0)], ink, 0.0, fill=ink, closed=True, alpha=110)
+            sheet.polyline(
+                [plot.point(0, 0), *points, plot.point(1, 0)], ink, 0.0, fill=ink, closed=True, alpha=110
+            )
         draw = sheet.curve if curved and count < 20 else sheet.polyline
         draw(points, ink, plot.stroke, _DASHES[number] if dashed else ())
         if marks and count <= 30:
@@ -223,7 +269,9 @@ def _marker(plot: Plot, x: float, y: float, number: int) -> None:
         case 1:
             sheet.rect(x - r, y - r, 2 * r, 2 * r, fill=(255, 255, 255), ink=ink)
         case 2:
-            sheet.polyline([(x, y - r * 1.2), (x + r, y + r), (x - r, y + r)], ink, 0.5, fill=ink, closed=True)
+            sheet.polyline(
+                [(x, y - r * 1.2), (x + r, y + r), (x - r, y + r)], ink, 0.5, fill=ink, closed=True
+            )
         case _:
             sheet.line(x - r, y - r, x + r, y + r, ink, 0.7)
             sheet.line(x - r, y + r, x + r, y - r, ink, 0.7)
@@ -234,7 +282,12 @@ def scatter(draft: Draft, area: Area) -> None:
     random = draft.random
     plot, series, bubbles = frame_plot(draft, area), random.choice([1, 1, 2, 3]), random.random() < 0.15
     for number in range(series):
-        cx, cy, slope, wide = random.uniform(0.3, 0.7), random.uniform(0.3, 0.7), random.uniform(-1, 1), random.uniform(0.05, 0.25)
+        cx, cy, slope, wide = (
+            random.uniform(0.3, 0.7),
+            random.uniform(0.3, 0.7),
+            random.uniform(-1, 1),
+            random.uniform(0.05, 0.25),
+        )
         for _ in range(random.choice([12, 40, 100, 200]) // series):
             dx = random.gauss(0, wide)
             x, y = cx + dx, cy + slope * dx + random.gauss(0, 0.08)
@@ -242,11 +295,17 @@ def scatter(draft: Draft, area: Area) -> None:
                 at = plot.point(x, y)
                 if bubbles:
                     radius = random.uniform(2, 14)
-                    draft.sheet.ellipse(*at, radius, radius, fill=plot.inks[number], alpha=120, ink=plot.inks[number])
+                    draft.sheet.ellipse(
+                        *at, radius, radius, fill=plot.inks[number], alpha=120, ink=plot.inks[number]
+                    )
                 else:
                     _marker(plot, *at, number)
     if random.random() < 0.3:
-        draft.sheet.line(*plot.point(0.05, random.uniform(0.1, 0.9)), *plot.point(0.95, random.uniform(0.1, 0.9)), plot.inks[3])
+        draft.sheet.line(
+            *plot.point(0.05, random.uniform(0.1, 0.9)),
+            *plot.point(0.95, random.uniform(0.1, 0.9)),
+            plot.inks[3],
+        )
     legend(plot, series)
 
 
@@ -276,14 +335,21 @@ def boxes(draft: Draft, area: Area) -> None:
             continue
         left, top = plot.point(middle - half, q3)
         fill = plot.inks[n % 6] if random.random() < 0.4 else (255, 255, 255)
-        sheet.rect(left, top, 2 * half * plot.area.width, (q3 - q1) * plot.area.height, fill=fill, ink=(0, 0, 0))
+        sheet.rect(
+            left, top, 2 * half * plot.area.width, (q3 - q1) * plot.area.height, fill=fill, ink=(0, 0, 0)
+        )
         sheet.line(*plot.point(middle - half, median), *plot.point(middle + half, median), (0, 0, 0), 1.0)
 
 
 def heat_map(draft: Draft, area: Area) -> None:
     """A matrix of shaded cells, at times with their values."""
     random, style = draft.random, draft.style
-    plot, rows, columns, written = frame_plot(draft, area), random.randint(4, 20), random.randint(4, 20), draft.chance(0.3)
+    plot, rows, columns, written = (
+        frame_plot(draft, area),
+        random.randint(4, 20),
+        random.randint(4, 20),
+        draft.chance(0.3),
+    )
     dark, light = (plot.inks[0], (255, 255, 240)) if style.coloured else ((20, 20, 20), (250, 250, 250))
     wide, tall = plot.area.width / columns, plot.area.height / rows
     for row in range(rows):
@@ -293,14 +359,20 @@ def heat_map(draft: Draft, area: Area) -> None:
             x, y = plot.area.x + wide * column, plot.area.y + tall * row
             draft.sheet.rect(x, y, wide + 0.2, tall + 0.2, fill=fill)
             if written and wide > style.size * 2.2 and tall > style.size:
-                draft.sheet.text(x + wide / 2, y + tall * 0.6, f"{t:.2f}", style.font("regular", 0.65), style.ink, "center")
+                draft.sheet.text(
+                    x + wide / 2, y + tall * 0.6, f"{t:.2f}", style.font("regular", 0.65), style.ink, "center"
+                )
 
 
 def contour(draft: Draft, area: Area) -> None:
     """Nested closed curves round one or two summits."""
     plot, random = frame_plot(draft, area), draft.random
     for _ in range(random.randint(1, 2)):
-        cx, cy, wobble = random.uniform(0.3, 0.7), random.uniform(0.3, 0.7), [random.uniform(0.8, 1.2) for _ in range(12)]
+        cx, cy, wobble = (
+            random.uniform(0.3, 0.7),
+            random.uniform(0.3, 0.7),
+            [random.uniform(0.8, 1.2) for _ in range(12)],
+        )
         reach = min(cx, 1 - cx, cy, 1 - cy) * 0.82
         for ring in range(1, random.randint(5, 10)):
             points = [plot.point(cx + reach * w * ring / 10 * math.cos(n * math.tau / 12), cy + reach * w * ring / 10 * math.sin(n * math.tau / 12))

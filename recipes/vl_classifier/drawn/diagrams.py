@@ -14,10 +14,14 @@ def _fill(draft: Draft) -> Color | None:
         return None
     if not draft.style.coloured:
         return draft.random.choice([(235, 235, 235), (215, 215, 215), (255, 255, 255)])
-    return draft.random.choice([(220, 230, 242), (253, 234, 218), (235, 241, 222), (255, 255, 204), (229, 224, 236), (218, 238, 243)])
+    return draft.random.choice(
+        [(220, 230, 242), (253, 234, 218), (235, 241, 222), (255, 255, 204), (229, 224, 236), (218, 238, 243)]
+    )
 
 
-def node(draft: Draft, x: float, y: float, width: float, height: float, shape: str, fill: Color | None) -> None:
+def node(
+    draft: Draft, x: float, y: float, width: float, height: float, shape: str, fill: Color | None
+) -> None:
     """A named shape about (x, y)."""
     sheet, style = draft.sheet, draft.style
     left, top = x - width / 2, y - height / 2
@@ -28,13 +32,20 @@ def node(draft: Draft, x: float, y: float, width: float, height: float, shape: s
             corners = [(x, top), (x + width / 2, y), (x, top + height), (left, y)]
             sheet.polyline(corners, style.ink, 0.6, fill=fill, closed=True)
         case "slanted":
-            corners = [(left + 6, top), (left + width, top), (left + width - 6, top + height), (left, top + height)]
+            corners = [
+                (left + 6, top),
+                (left + width, top),
+                (left + width - 6, top + height),
+                (left, top + height),
+            ]
             sheet.polyline(corners, style.ink, 0.6, fill=fill, closed=True)
         case "cylinder":
             sheet.rect(left, top, width, height, fill, style.ink, 0.6)
             sheet.ellipse(x, top, width / 2, height * 0.14, fill or style.background, style.ink, 0.6)
         case _:
-            sheet.rect(left, top, width, height, fill, style.ink, 0.6, radius=5.0 if shape == "round" else 0.0)
+            sheet.rect(
+                left, top, width, height, fill, style.ink, 0.6, radius=5.0 if shape == "round" else 0.0
+            )
     scale = max(0.5, min(0.85, width / (style.size * 6)))
     text = fit(style, draft.prose.label(11), width * (0.62 if shape == "diamond" else 0.9), "regular", scale)
     sheet.text(x, y + style.size * scale * 0.35, text, style.font("regular", scale), style.ink, "center")
@@ -46,7 +57,18 @@ def flow(draft: Draft, area: Area) -> None:
     columns = max(1, min(random.randint(1, 5), int(area.width / 70)))
     rows = max(2, min(random.randint(2, 6), int(area.height / 42)))
     wide, tall = area.width / columns, area.height / rows
-    fill, shapes = _fill(draft), random.choice([["rect"], ["round"], ["rect", "diamond", "slanted"], ["rect", "cylinder", "ellipse"], ["ellipse"]])
+    fill, shapes = (
+        _fill(draft),
+        random.choice(
+            [
+                ["rect"],
+                ["round"],
+                ["rect", "diamond", "slanted"],
+                ["rect", "cylinder", "ellipse"],
+                ["ellipse"],
+            ]
+        ),
+    )
     half_x, half_y = wide * random.uniform(0.3, 0.38), tall * random.uniform(0.26, 0.34)
     kept = {(r, c) for r in range(rows) for c in range(columns) if random.random() < 0.85 or columns == 1}
     dash = random.choice([(), (), (), (2.0, 1.5)])
@@ -73,10 +95,23 @@ def classes(draft: Draft, area: Area) -> None:
             pitch = style.size * 0.95
             height = pitch * (members + 1.6)
             sheet.rect(x, y, width, height, fill, style.ink, 0.6)
-            sheet.text(x + width / 2, y + pitch, fit(style, draft.prose.label(), width, "bold", scale), style.font("bold", scale), style.ink, "center")
+            sheet.text(
+                x + width / 2,
+                y + pitch,
+                fit(style, draft.prose.label(), width, "bold", scale),
+                style.font("bold", scale),
+                style.ink,
+                "center",
+            )
             sheet.line(x, y + pitch * 1.35, x + width, y + pitch * 1.35, style.ink, 0.5)
             for n in range(members):
-                text = fit(style, random.choice("+-#") + draft.prose.label().lower() + random.choice(["()", ": int", ""]), width - 4, "regular", scale)
+                text = fit(
+                    style,
+                    random.choice("+-#") + draft.prose.label().lower() + random.choice(["()", ": int", ""]),
+                    width - 4,
+                    "regular",
+                    scale,
+                )
                 sheet.text(x + 3, y + pitch * (2.2 + n), text, style.font("regular", scale), style.ink)
             if row and random.random() < 0.7:
                 sheet.arrow(x + width / 2, y, x + width / 2, y - tall * 0.12, style.ink, 0.6, 5, hollow=True)
@@ -105,7 +140,10 @@ def network(draft: Draft, area: Area) -> None:
     """Nodes anywhere with edges to their neighbours."""
     random, sheet, style = draft.random, draft.sheet, draft.style
     count, named = random.randint(6, 30), draft.chance(0.6)
-    points: list[Point] = [(random.uniform(area.x + 12, area.right - 12), random.uniform(area.y + 12, area.bottom - 12)) for _ in range(count)]
+    points: list[Point] = [
+        (random.uniform(area.x + 12, area.right - 12), random.uniform(area.y + 12, area.bottom - 12))
+        for _ in range(count)
+    ]
     radius, fill, arrows = random.uniform(2.5, 11), _fill(draft) or (255, 255, 255), draft.chance(0.4)
     for x, y in points:
         near = sorted(points, key=lambda p: (p[0] - x) ** 2 + (p[1] - y) ** 2)[1 : random.randint(2, 4)]
@@ -122,7 +160,12 @@ def network(draft: Draft, area: Area) -> None:
 def tree(draft: Draft, area: Area) -> None:
     """A rooted tree, from the top or from the left; leaves in bare words or boxes."""
     random, sheet, style = draft.random, draft.sheet, draft.style
-    levels, lying, boxed, square = random.randint(3, 4), draft.chance(0.4), draft.chance(0.5), draft.chance(0.5)
+    levels, lying, boxed, square = (
+        random.randint(3, 4),
+        draft.chance(0.4),
+        draft.chance(0.5),
+        draft.chance(0.5),
+    )
     widest = max(2, int((area.height / 16) if lying else (area.width / 45)))
     rows = [1]
     for _ in range(levels - 1):
@@ -131,7 +174,12 @@ def tree(draft: Draft, area: Area) -> None:
     for level, count in enumerate(rows):
         along = [(n + 0.5) / count for n in range(count)]
         deep = (level + 0.5) / levels
-        places.append([(area.x + area.width * (deep if lying else s), area.y + area.height * (s if lying else deep)) for s in along])
+        places.append(
+            [
+                (area.x + area.width * (deep if lying else s), area.y + area.height * (s if lying else deep))
+                for s in along
+            ]
+        )
     for upper, lower in zip(places, places[1:], strict=False):
         for n, (x, y) in enumerate(lower):
             px, py = upper[n * len(upper) // len(lower)]
@@ -152,7 +200,13 @@ def automaton(draft: Draft, area: Area) -> None:
     random, sheet, style = draft.random, draft.sheet, draft.style
     count, radius = random.randint(3, 7), min(area.width, area.height) * 0.1
     cx, cy = area.x + area.width / 2, area.y + area.height / 2
-    at = [(cx + area.width * 0.38 * math.cos(n * math.tau / count), cy + area.height * 0.36 * math.sin(n * math.tau / count)) for n in range(count)]
+    at = [
+        (
+            cx + area.width * 0.38 * math.cos(n * math.tau / count),
+            cy + area.height * 0.36 * math.sin(n * math.tau / count),
+        )
+        for n in range(count)
+    ]
     for n, (x, y) in enumerate(at):
         for m in {(n + 1) % count, random.randrange(count)} - {n}:
             x1, y1 = at[m]
@@ -182,7 +236,14 @@ def packet(draft: Draft, area: Area) -> None:
             x = area.x + area.width * start / 32
             draft.sheet.rect(x, area.y + row * tall, width, tall, fill, style.ink, 0.6)
             text = fit(style, draft.prose.label(), width * 0.9, "regular", 0.8)
-            draft.sheet.text(x + width / 2, area.y + (row + 0.6) * tall, text, style.font("regular", 0.8), style.ink, "center")
+            draft.sheet.text(
+                x + width / 2,
+                area.y + (row + 0.6) * tall,
+                text,
+                style.font("regular", 0.8),
+                style.ink,
+                "center",
+            )
 
 
 def timing(draft: Draft, area: Area) -> None:
@@ -209,13 +270,40 @@ def arrows_of_maps(draft: Draft, area: Area) -> None:
     for row in range(rows):
         for column in range(columns):
             x, y = area.x + wide * (column + 0.5), area.y + tall * (row + 0.5)
-            sheet.text(x, y + style.size * 0.35, random.choice("ABCDEFGHKMNXYZ"), style.font("italic", 1.1), style.ink, "center")
+            sheet.text(
+                x,
+                y + style.size * 0.35,
+                random.choice("ABCDEFGHKMNXYZ"),
+                style.font("italic", 1.1),
+                style.ink,
+                "center",
+            )
             if column + 1 < columns:
                 sheet.arrow(x + free, y, x + wide - free, y, style.ink, 0.5, 4)
-                sheet.text(x + wide / 2, y - 3, random.choice("fghφψα"), style.font("italic", 0.8), style.ink, "center")
+                sheet.text(
+                    x + wide / 2,
+                    y - 3,
+                    random.choice("fghφψα"),
+                    style.font("italic", 0.8),
+                    style.ink,
+                    "center",
+                )
             if row + 1 < rows:
                 sheet.arrow(x, y + free, x, y + tall - free, style.ink, 0.5, 4)
                 sheet.text(x + 4, y + tall / 2, random.choice("uvwπ"), style.font("italic", 0.8), style.ink)
 
 
-DIAGRAMS = (flow, flow, flow, classes, sequence, network, tree, tree, automaton, packet, timing, arrows_of_maps)
+DIAGRAMS = (
+    flow,
+    flow,
+    flow,
+    classes,
+    sequence,
+    network,
+    tree,
+    tree,
+    automaton,
+    packet,
+    timing,
+    arrows_of_maps,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random as randomness
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import skia
@@ -137,13 +138,25 @@ def _pick(
     return random.choice(fitting or [family for family in known.values() if family.covers(letters)])
 
 
-def _pick_language(random: randomness.Random) -> str:
-    known = corpus()
-    usable = [script for script in _SCRIPT_WEIGHTS if known.languages(script)]
-    script = random.choices(usable, [_SCRIPT_WEIGHTS[name] for name in usable])[0]
+@lru_cache(maxsize=1)
+def _languages(fonts_folder: Path) -> dict[str, list[str]]:
+    """Languages by script that there are both text and letters for."""
+    known, texts = fonts.families(fonts_folder).values(), corpus()
+    found = {
+        script: [
+            name for name in texts.languages(script) if any(f.covers(texts.letters(name)) for f in known)
+        ]
+        for script in _SCRIPT_WEIGHTS
+    }
+    return {script: names for script, names in found.items() if names}
+
+
+def _pick_language(random: randomness.Random, fonts_folder: Path) -> str:
+    usable = _languages(fonts_folder)
+    script = random.choices(list(usable), [_SCRIPT_WEIGHTS[name] for name in usable])[0]
     if script == "latin" and random.random() < 0.5:
         return "en"
-    return random.choice(known.languages(script))
+    return random.choice(usable[script])
 
 
 def _body_names(random: randomness.Random, script: str) -> tuple[str, ...]:
@@ -170,19 +183,25 @@ def _background(random: randomness.Random, coloured: bool) -> Color:
     if drawn < 0.93 or not coloured:
         shade = random.randint(232, 252)
         return (shade, shade, shade)
-    return random.choice([(253, 246, 227), (250, 243, 230), (240, 246, 252), (245, 250, 240), (255, 250, 225)])
+    return random.choice(
+        [(253, 246, 227), (250, 243, 230), (240, 246, 252), (245, 250, 240), (255, 250, 225)]
+    )
 
 
 def new_style(random: randomness.Random, fonts_folder: Path, size: float) -> Style:
     """Draw the typography of a document whose body is `size` points."""
     known = fonts.families(fonts_folder)
-    language = _pick_language(random)
+    language = _pick_language(random, fonts_folder)
     script, letters = SCRIPT_OF[language], corpus().letters(language)
     body = _pick(random, known, _body_names(random, script), letters)
     other = _pick(random, known, fonts.OF_SCRIPT.get(script, fonts.SANS), letters)
     heading = body if random.random() < 0.6 else other
     coloured = random.random() < 0.42
-    accent = random.choice(ACCENTS) if coloured else _darkened((255, 255, 255), random.choice([0.0, 0.0, 0.2, 0.4]))
+    accent = (
+        random.choice(ACCENTS)
+        if coloured
+        else _darkened((255, 255, 255), random.choice([0.0, 0.0, 0.2, 0.4]))
+    )
     ink = _darkened((255, 255, 255), random.choice([0.0, 0.0, 0.0, 0.07, 0.13, 0.2, 0.27]))
     spaced = random.random() < 0.6
     return Style(

@@ -14,6 +14,9 @@ from recipes.vl_classifier.rule import Box, high_share, label_of
 
 # A page whose HIGH content came out between the two bounds of the rule, or missing, is drawn again so often.
 _TRIES = 8
+# LOW kinds, those first that tell most of a page.
+_PROMINENCE = ("contents", "index", "references", "form-letter", "blank", "short", "formula", "code", "framed-text",
+               "list", "columns", "paragraphs", "headings", "rule")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,13 @@ class Drawn:
 
 
 def _kinds(draft: Draft) -> tuple[str, ...]:
+    """What is on the page, the most prominent first: HIGH content by its area, but not a mere logo, then text."""
     areas: dict[str, float] = {}
     for kind, left, top, right, bottom in draft.sheet.boxes:
         areas[kind] = areas.get(kind, 0.0) + (right - left) * (bottom - top)
-    return (*sorted(areas, key=lambda kind: -areas[kind]), *draft.kinds)
+    high = sorted(areas, key=lambda kind: -areas[kind])
+    low = sorted(draft.kinds or ["paragraphs"], key=_PROMINENCE.index)
+    return (*high, *low) if label_of(draft.sheet.boxes) == "HIGH" else (*low, *high)
 
 
 def draw_page(seed: int, number: int, assets: Assets) -> Drawn:

@@ -20,7 +20,14 @@ Block = Callable[[Draft, Area], float]
 MANNERS: tuple[dict[Block, float], ...] = (
     {prose.paragraph: 10, prose.heading: 2, prose.bullets: 1, prose.quote: 0.3},
     {prose.paragraph: 10, prose.heading: 1.5, formula: 4},
-    {prose.paragraph: 6, prose.heading: 2, prose.code: 4, prose.framed_note: 1, prose.bullets: 1, prose.definitions: 1},
+    {
+        prose.paragraph: 6,
+        prose.heading: 2,
+        prose.code: 4,
+        prose.framed_note: 1,
+        prose.bullets: 1,
+        prose.definitions: 1,
+    },
     {prose.paragraph: 6, prose.heading: 2, prose.bullets: 3, prose.framed_note: 2, prose.code: 1},
     {prose.definitions: 6, prose.heading: 2, prose.paragraph: 2},
     {prose.paragraph: 10, prose.verse: 0.6, prose.quote: 0.6},
@@ -50,7 +57,9 @@ def fill(draft: Draft, area: Area, manner: dict[Block, float]) -> float:
             misses += 1
             continue
         used += height + style.gap
-        weights = [w * (0.05 if b is prose.heading and block is prose.heading else 1) for b, w in manner.items()]
+        weights = [
+            w * (0.05 if b is prose.heading and block is prose.heading else 1) for b, w in manner.items()
+        ]
     return used
 
 
@@ -102,9 +111,14 @@ def picture(draft: Draft, area: Area, kind: str | None = None) -> Area:
 def _caption(draft: Draft, area: Area, word: str) -> float:
     style, random = draft.style, draft.random
     count = random.choice([3, 6, 12, 25])
-    words = [*f"{word} {random.choice(['', f'{random.randint(1, 9)}.'])}{random.randint(1, 30)}{random.choice([':', '.', ' –'])}".split(), *draft.prose.words(count)]
+    words = [
+        *f"{word} {random.choice(['', f'{random.randint(1, 9)}.'])}{random.randint(1, 30)}{random.choice([':', '.', ' –'])}".split(),
+        *draft.prose.words(count),
+    ]
     wide = sum(style.width(w) for w in words) > area.width * 0.9
-    setting = Setting(face=random.choice(["regular", "regular", "italic"]), scale=0.9, align="left" if wide else "center")
+    setting = Setting(
+        face=random.choice(["regular", "regular", "italic"]), scale=0.9, align="left" if wide else "center"
+    )
     return set_words(draft, words, area, setting)
 
 
@@ -126,7 +140,11 @@ def captioned(draft: Draft, area: Area, least: float) -> float:
     else:
         place = picture(draft, _narrowed(draft, room))
         used += max(place.bottom - room.y, room.height if place.y > room.y + 1 else 0.0)
-        used += _caption(draft, area.below(used + free * 0.5), "Figure") + free * 0.5 if captions and not above else 0.0
+        used += (
+            _caption(draft, area.below(used + free * 0.5), "Figure") + free * 0.5
+            if captions and not above
+            else 0.0
+        )
     return used + free
 
 
@@ -135,7 +153,9 @@ def _narrowed(draft: Draft, room: Area) -> Area:
     if room.width * share < 1.1 * room.height:
         return room
     width = room.width * share
-    return Area(room.x + (room.width - width) * draft.random.choice([0.5, 0.5, 0.0]), room.y, width, room.height)
+    return Area(
+        room.x + (room.width - width) * draft.random.choice([0.5, 0.5, 0.0]), room.y, width, room.height
+    )
 
 
 LISTS: dict[str, Block] = {

@@ -87,23 +87,44 @@ class Family:
         return next(iter(self.cuts.values()))
 
     def covers(self, letters: str) -> bool:
-        """Whether the upright cut has nearly all of these letters."""
+        """Whether every cut has nearly all of these letters."""
         if letters not in self._covered:
-            has = sum(bool(self.cut(False, False).unicharToGlyph(ord(letter))) for letter in letters)
-            self._covered[letters] = has >= 0.99 * len(letters)
+            least = min(sum(map(bool, map(cut.unicharToGlyph, map(ord, letters)))) for cut in self.cuts.values())
+            self._covered[letters] = least >= 0.99 * len(letters)
         return self._covered[letters]
 
 
 def _is_wanted(path: Path) -> bool:
-    odd = ("Condensed", "Light", "Black", "Thin", "Medium", "Semi", "Extra", "lmdemi", "lmssdemi", "Display", "Initials")
-    return path.suffix.lower() in {".ttf", ".otf", ".ttc", ".t1"} and not any(word in path.name for word in odd)
+    odd = (
+        "Condensed",
+        "Light",
+        "Black",
+        "Thin",
+        "Medium",
+        "Semi",
+        "Extra",
+        "lmdemi",
+        "lmssdemi",
+        "Display",
+        "Initials",
+    )
+    return path.suffix.lower() in {".ttf", ".otf", ".ttc", ".t1"} and not any(
+        word in path.name for word in odd
+    )
 
 
 @lru_cache(maxsize=1)
 def families(folder: Path) -> dict[str, Family]:
     """Families found under a folder, by name."""
     found: dict[str, Family] = defaultdict(Family)
-    wanted = {*SERIF, *SANS, *MONO, *TYPEWRITER, *HAND, *(name for names in OF_SCRIPT.values() for name in names)}
+    wanted = {
+        *SERIF,
+        *SANS,
+        *MONO,
+        *TYPEWRITER,
+        *HAND,
+        *(name for names in OF_SCRIPT.values() for name in names),
+    }
     for path in sorted(filter(_is_wanted, folder.rglob("*"))):
         typeface = skia.Typeface.MakeFromFile(str(path))
         if typeface is None or (name := _family_name(typeface)) not in wanted:
@@ -122,7 +143,11 @@ def _family_name(typeface: skia.Typeface) -> str:
     for size in (" 10", "10", " 12"):
         if name.startswith("LM") and name.endswith(size):
             name = name.removesuffix(size)
-    return {"LMRoman": "Latin Modern Roman", "LMSans": "Latin Modern Sans", "LMMono": "Latin Modern Mono"}.get(name, name)
+    return {
+        "LMRoman": "Latin Modern Roman",
+        "LMSans": "Latin Modern Sans",
+        "LMMono": "Latin Modern Mono",
+    }.get(name, name)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def form(draft: Draft, area: Area) -> float:
         elif area.height - used > 3 * pitch:
             used += pitch
             draft.sheet.line(row.x, row.bottom, row.right, row.bottom, style.ink, 0.5)
-            draft.sheet.line(row.x, row.bottom + pitch * 0.9, row.right, row.bottom + pitch * 0.9, style.ink, 0.5)
+            draft.sheet.line(
+                row.x, row.bottom + pitch * 0.9, row.right, row.bottom + pitch * 0.9, style.ink, 0.5
+            )
         used += pitch
     draft.sheet.mark("form", area.x, area.y, area.width, used)
     return used
@@ -39,23 +41,35 @@ def _fields(draft: Draft, row: Area, look: str, scale: float) -> None:
         x, label = row.x + wide * n, fit(style, draft.prose.phrase(1, 3), wide * 0.42, "regular", scale)
         if look == "cells":
             draft.sheet.rect(x, row.y, wide, row.height, ink=style.ink, stroke=0.5)
-            draft.sheet.text(x + 2, row.y + style.size * 0.75, label, style.font("regular", scale * 0.85), style.ink)
+            draft.sheet.text(
+                x + 2, row.y + style.size * 0.75, label, style.font("regular", scale * 0.85), style.ink
+            )
             _written(draft, x + 6, row.bottom - 3, wide - 10)
             continue
         start, base = x + style.width(label, "regular", scale) + 5, row.y + row.height * 0.75
         draft.sheet.text(x, base, label, style.font("regular", scale), style.ink)
         end = x + wide - 8
         if look == "boxes":
-            draft.sheet.rect(start, row.y + row.height * 0.2, end - start, row.height * 0.66, ink=style.ink, stroke=0.5)
+            draft.sheet.rect(
+                start, row.y + row.height * 0.2, end - start, row.height * 0.66, ink=style.ink, stroke=0.5
+            )
         else:
-            draft.sheet.line(start, base + 2, end, base + 2, style.ink, 0.5, (1.0, 2.0) if look == "dots" else ())
+            draft.sheet.line(
+                start, base + 2, end, base + 2, style.ink, 0.5, (1.0, 2.0) if look == "dots" else ()
+            )
         _written(draft, start + 4, base, end - start - 6)
 
 
 def _written(draft: Draft, x: float, y: float, width: float) -> None:
     if draft.chance(0.35) and width > 20:
         blue = (30, 40, 140) if draft.style.coloured else draft.style.ink
-        draft.sheet.text(x, y, fit(draft.style, draft.prose.phrase(1, 2), width, "italic", 0.95), draft.style.font("italic", 0.95), blue)
+        draft.sheet.text(
+            x,
+            y,
+            fit(draft.style, draft.prose.phrase(1, 2), width, "italic", 0.95),
+            draft.style.font("italic", 0.95),
+            blue,
+        )
 
 
 def _ticks(draft: Draft, row: Area, scale: float) -> None:
@@ -67,7 +81,13 @@ def _ticks(draft: Draft, row: Area, scale: float) -> None:
         if draft.chance(0.3):
             draft.sheet.line(x, y, x + side, y + side, style.ink, 0.9)
             draft.sheet.line(x + side, y, x, y + side, style.ink, 0.9)
-        draft.sheet.text(x + side * 1.5, y + side * 0.9, fit(style, draft.prose.phrase(1, 3), wide - side * 2, "regular", scale), style.font("regular", scale), style.ink)
+        draft.sheet.text(
+            x + side * 1.5,
+            y + side * 0.9,
+            fit(style, draft.prose.phrase(1, 3), wide - side * 2, "regular", scale),
+            style.font("regular", scale),
+            style.ink,
+        )
 
 
 def _letters(draft: Draft, row: Area, scale: float) -> None:
@@ -83,9 +103,21 @@ def _letters(draft: Draft, row: Area, scale: float) -> None:
 def _section(draft: Draft, row: Area, scale: float) -> None:
     style = draft.style
     dark = draft.chance(0.4)
-    draft.sheet.rect(row.x, row.y + row.height * 0.15, row.width, row.height * 0.7, fill=style.accent if dark else (228, 228, 228))
+    draft.sheet.rect(
+        row.x,
+        row.y + row.height * 0.15,
+        row.width,
+        row.height * 0.7,
+        fill=style.accent if dark else (228, 228, 228),
+    )
     ink = (255, 255, 255) if dark else style.ink
-    draft.sheet.text(row.x + 4, row.y + row.height * 0.66, fit(style, draft.prose.phrase(2, 5), row.width - 8, "bold", scale), style.font("bold", scale), ink)
+    draft.sheet.text(
+        row.x + 4,
+        row.y + row.height * 0.66,
+        fit(style, draft.prose.phrase(2, 5), row.width - 8, "bold", scale),
+        style.font("bold", scale),
+        ink,
+    )
 
 
 def invoice(draft: Draft, area: Area) -> None:
@@ -96,13 +128,27 @@ def invoice(draft: Draft, area: Area) -> None:
         left = area.below(used)
         set_line(draft, draft.prose.phrase(2, 4), Area(left.x, left.y, area.width * 0.45, left.height))
         right = Area(area.x + area.width * 0.6, left.y, area.width * 0.4, left.height)
-        used += set_line(draft, f"{draft.prose.label(8)}: {random.randint(100, 99999)}", right, "bold" if n == 0 else "regular")
+        used += set_line(
+            draft,
+            f"{draft.prose.label(8)}: {random.randint(100, 99999)}",
+            right,
+            "bold" if n == 0 else "regular",
+        )
     used += style.line * random.uniform(1, 4)
     height = area.height * random.uniform(0.2, 0.55)
-    used += table(draft, Area(area.x, area.y + used, area.width, height), random.choice(["grid", "lines", "header-rule", "stripes", "bare"]))
+    used += table(
+        draft,
+        Area(area.x, area.y + used, area.width, height),
+        random.choice(["grid", "lines", "header-rule", "stripes", "bare"]),
+    )
     for text in ("Subtotal", "VAT 20%", "Total"):
         row = area.below(used)
-        set_line(draft, text, Area(area.x + area.width * 0.6, row.y, area.width * 0.2, row.height), "bold" if text == "Total" else "regular")
+        set_line(
+            draft,
+            text,
+            Area(area.x + area.width * 0.6, row.y, area.width * 0.2, row.height),
+            "bold" if text == "Total" else "regular",
+        )
         used += set_line(draft, f"{random.uniform(10, 9000):,.2f}", row, align="right")
     for _ in range(random.randint(0, 4)):
         used += set_line(draft, draft.prose.phrase(5, 12), area.below(used + style.line * 2), scale=0.85)

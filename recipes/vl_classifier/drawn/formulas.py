@@ -4,7 +4,30 @@ from __future__ import annotations
 
 from recipes.vl_classifier.drawn.draft import Area, Draft
 
-_NAMES = ("x", "y", "z", "a", "b", "k", "n", "f", "g", "u", "v", "α", "β", "λ", "μ", "σ", "θ", "φ", "A", "B", "P", "E")
+_NAMES = (
+    "x",
+    "y",
+    "z",
+    "a",
+    "b",
+    "k",
+    "n",
+    "f",
+    "g",
+    "u",
+    "v",
+    "α",
+    "β",
+    "λ",
+    "μ",
+    "σ",
+    "θ",
+    "φ",
+    "A",
+    "B",
+    "P",
+    "E",
+)
 _SIGNS = ("=", "+", "−", "≤", "≈", "·", "∈", "→", "<")
 
 
@@ -24,7 +47,9 @@ class _Pen:
     def atom(self) -> None:
         self.write(self.draft.random.choice(_NAMES))
         if self.draft.chance(0.4):
-            self.write(self.draft.random.choice("012ijkn"), scale=0.7, rise=self.draft.random.choice([0.45, -0.2]))
+            self.write(
+                self.draft.random.choice("012ijkn"), scale=0.7, rise=self.draft.random.choice([0.45, -0.2])
+            )
 
     def sign(self) -> None:
         self.x += self.draft.style.size * 0.25
@@ -55,7 +80,7 @@ class _Pen:
 
     def matrix(self) -> None:
         style, random = self.draft.style, self.draft.random
-        rows, columns, cell = random.randint(2, 4), random.randint(2, 4), style.size * 1.9 * self.scale
+        rows, columns, cell = random.randint(2, 3), random.randint(2, 4), style.size * 1.9 * self.scale
         top, left = self.y - rows * cell * 0.36, self.x + style.size * 0.5
         for row in range(rows):
             for column in range(columns):
@@ -76,7 +101,12 @@ class _Pen:
 def formula(draft: Draft, area: Area) -> float:
     """One to four displayed lines, centred or indented, at times numbered."""
     style, random = draft.style, draft.random
-    lines, pitch = random.choice([1, 1, 1, 2, 3, 4]), style.line * random.uniform(2.4, 3.2)
+    lines, pitch, matrices = (
+        random.choice([1, 1, 1, 2, 3, 4]),
+        style.size * random.uniform(2.9, 3.6),
+        random.random() < 0.25,
+    )
+    pitch *= 1.5 if matrices else 1.0
     if area.height < lines * pitch or area.width < 14 * style.size:
         return 0.0
     draft.note("formula")
@@ -84,7 +114,9 @@ def formula(draft: Draft, area: Area) -> float:
     for line in range(lines):
         pen = _Pen(draft, left, area.y + pitch * (line + 0.5), random.uniform(1.0, 1.12))
         while pen.x < area.x + area.width * random.uniform(0.35, 0.7):
-            random.choices([pen.atom, pen.fraction, pen.big, pen.matrix], [5, 3, 2, 0.8])[0]()
+            random.choices([pen.atom, pen.fraction, pen.big, pen.matrix], [5, 3, 2, 2 if matrices else 0])[
+                0
+            ]()
             pen.sign()
         pen.atom()
         if random.random() < 0.4:

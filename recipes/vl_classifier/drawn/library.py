@@ -27,7 +27,11 @@ _KINDS = (
     ("skimage-doc/html/_images", "chart"), ("opencv4/html", "diagram"), ("opencv-doc/examples", "photo"),
     ("doxygen/html", "diagram"), ("libboost", "diagram"), ("backgrounds", "photo"), ("wallpapers", "photo"),
 )  # fmt: skip
+# Photographs of text are text, and thumbnails show nothing.
+_NOT_PICTURES = ("text", "thumb", "notes", "ocr", "alphamat")
 _LEAST_SIDE_PX = 150
+# Spread of grey levels under which a picture is all but blank.
+_LEAST_SPREAD = 18
 _MOST_SIDE_PX = 800
 
 
@@ -42,7 +46,7 @@ def _pictures(folder: Path) -> Iterable[tuple[str, Path]]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in {".png", ".jpg", ".jpeg"} and path.is_file() and path.stat().st_size > 4000:
             kind = next((kind for part, kind in _KINDS if part in str(path)), None)
-            if kind is not None and "thumb" not in path.name:
+            if kind is not None and not any(word in str(path).lower() for word in _NOT_PICTURES):
                 yield kind, path
 
 
@@ -50,7 +54,12 @@ def sort_pictures(folder: Path, out: Path) -> None:
     """Copy pictures of a fit size into one folder a kind, made smaller where they are large."""
     for number, (kind, path) in enumerate(_pictures(folder)):
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if image is None or image.dtype != np.uint8 or min(image.shape[:2]) < _LEAST_SIDE_PX:
+        if (
+            image is None
+            or image.dtype != np.uint8
+            or min(image.shape[:2]) < _LEAST_SIDE_PX
+            or image.std() < _LEAST_SPREAD
+        ):
             continue
         shrink = min(1.0, _MOST_SIDE_PX / max(image.shape[:2]))
         image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)

@@ -10,7 +10,11 @@ def contents(draft: Draft, area: Area) -> float:
     """A table of contents with page numbers at the right, with or without dot leaders."""
     style, random, used, page = draft.style, draft.random, 0.0, random_start(draft)
     draft.note("contents")
-    dots, bold_chapters, numbered = random.choice([" .", ".", "", " . "]), random.random() < 0.7, random.random() < 0.7
+    dots, bold_chapters, numbered = (
+        random.choice([" .", ".", "", " . "]),
+        random.random() < 0.7,
+        random.random() < 0.7,
+    )
     numbers, pitch = [0, 0, 0], style.line * random.uniform(1.0, 1.5)
     deepest = random.randint(1, 3)
     while area.height - used > pitch:
@@ -19,7 +23,16 @@ def contents(draft: Draft, area: Area) -> float:
         mark = ".".join(str(n) for n in numbers[: level + 1]) + "  " if numbered else ""
         face = "bold" if level == 0 and bold_chapters else "regular"
         left = area.x + level * style.size * 1.6
-        _contents_line(draft, mark + draft.prose.phrase(1, 6), str(page), left, area.right, area.y + used + pitch, face, dots)
+        _contents_line(
+            draft,
+            mark + draft.prose.phrase(1, 6),
+            str(page),
+            left,
+            area.right,
+            area.y + used + pitch,
+            face,
+            dots,
+        )
         used += pitch * (1.3 if level == 0 and bold_chapters and random.random() < 0.3 else 1.0)
         page += random.randint(0, 6)
     return used
@@ -53,13 +66,18 @@ def index(draft: Draft, area: Area) -> float:
         if random.random() < 0.06:
             letter += 1
             used += style.line * 0.6
-            used += set_line(draft, chr(65 + letter % 26), area.below(used), "heading", 1.15, style.heading_ink)
+            used += set_line(
+                draft, chr(65 + letter % 26), area.below(used), "heading", 1.15, style.heading_ink
+            )
             continue
         pages = ", ".join(str(random.randint(1, 400)) for _ in range(random.choice([1, 1, 2, 4])))
         inner = style.size * 1.2 if random.random() < 0.25 else 0.0
         item = Area(area.x + inner, area.y + used, area.width - inner, area.height - used)
         entry = f"{draft.prose.label(24).lower()}, {pages}"
-        used += set_words(draft, entry.split(), item, Setting(align="left", scale=0.9, hang=style.size * 1.5)) or 1e9
+        used += (
+            set_words(draft, entry.split(), item, Setting(align="left", scale=0.9, hang=style.size * 1.5))
+            or 1e9
+        )
     return min(used, area.height)
 
 
@@ -73,13 +91,18 @@ def bibliography(draft: Draft, area: Area) -> float:
         if area.height - used < 3 * style.line:
             break
         item = Area(area.x + hang, area.y + used, area.width - hang, area.height - used)
-        authors = ", ".join(f"{draft.prose.label(10)} {random.choice('ABCDEGHJKLMNPRST')}." for _ in range(random.randint(1, 4)))
+        authors = ", ".join(
+            f"{draft.prose.label(10)} {random.choice('ABCDEGHJKLMNPRST')}."
+            for _ in range(random.randint(1, 4))
+        )
         place = f"{draft.prose.phrase(2, 5)}, {random.randint(1, 80)}:{random.randint(1, 900)}–{random.randint(901, 1800)}, {random.randint(1950, 2024)}."
         entry = f"{authors} {draft.prose.phrase(4, 12)}. {place}"
         first = 0.0 if numbered else -hang
         height = set_words(draft, entry.split(), item, Setting(align="left", first=first, scale=0.95))
         if numbered:
-            draft.sheet.text(item.x - hang, item.y + 0.74 * style.line, f"[{number}]", style.font(scale=0.95), style.ink)
+            draft.sheet.text(
+                item.x - hang, item.y + 0.74 * style.line, f"[{number}]", style.font(scale=0.95), style.ink
+            )
         number += 1
         used += height + style.gap * 0.5
     return used
@@ -107,7 +130,11 @@ def log(draft: Draft, area: Area) -> float:
     stamped = random.random() < 0.5
     while area.height - used > 2 * style.line:
         second += random.randint(0, 90)
-        stamp = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d} " if stamped else random.choice(["$ ", "", "  "])
+        stamp = (
+            f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d} "
+            if stamped
+            else random.choice(["$ ", "", "  "])
+        )
         line = stamp + draft.prose.phrase(3, 14).lower()
         used += set_line(draft, line, area.below(used), "mono", scale)
     return used

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipes.vl_classifier.drawn import forms, lists, prose
+from recipes.vl_classifier.drawn import forms, prose
 from recipes.vl_classifier.drawn.draft import Area, Draft, new_style
 from recipes.vl_classifier.drawn.flow import LISTS, captioned, fill, fill_all, new_manner, picture
+from recipes.vl_classifier.drawn.pictures import photo
 from recipes.vl_classifier.drawn.sheet import Sheet
 from recipes.vl_classifier.drawn.tables import table
 from recipes.vl_classifier.drawn.texts import Prose
@@ -59,18 +60,35 @@ def body_of(draft: Draft, shape: Shape) -> Area:
     small = shape.name in {"receipt", "slide", "wide-slide", "screen"}
     across = shape.width * (random.uniform(0.03, 0.08) if small else random.uniform(0.07, 0.2))
     top = shape.height * (random.uniform(0.03, 0.08) if small else random.uniform(0.05, 0.14))
-    area = Area(across, top, shape.width - 2 * across, shape.height - top - shape.height * random.uniform(0.06, 0.13))
+    area = Area(
+        across, top, shape.width - 2 * across, shape.height - top - shape.height * random.uniform(0.06, 0.13)
+    )
     if shape.name in {"receipt", "screen"}:
         return area
     if random.random() < 0.55:
         _header(draft, area)
     if random.random() < 0.75:
-        number = random.choice([str(random.randint(1, 500)), f"- {random.randint(1, 90)} -", f"{random.randint(1, 20)} / {random.randint(20, 60)}"])
-        x, align = random.choice([(area.x + area.width / 2, "center"), (area.right, "right"), (area.x, "left")])
+        number = random.choice(
+            [
+                str(random.randint(1, 500)),
+                f"- {random.randint(1, 90)} -",
+                f"{random.randint(1, 20)} / {random.randint(20, 60)}",
+            ]
+        )
+        x, align = random.choice(
+            [(area.x + area.width / 2, "center"), (area.right, "right"), (area.x, "left")]
+        )
         y = min(area.bottom + draft.style.size * 2.4, sheet.height - draft.style.size * 0.6)
         sheet.text(x, y, number, draft.style.font(scale=0.9), draft.style.ink, align)
         if random.random() < 0.2:
-            sheet.line(area.x, y - draft.style.size * 1.2, area.right, y - draft.style.size * 1.2, draft.style.ink, draft.style.rule)
+            sheet.line(
+                area.x,
+                y - draft.style.size * 1.2,
+                area.right,
+                y - draft.style.size * 1.2,
+                draft.style.ink,
+                draft.style.rule,
+            )
             draft.note("rule")
     return area
 
@@ -87,9 +105,18 @@ def _header(draft: Draft, area: Area) -> None:
         return
     draft.sheet.text(area.x, y, draft.prose.phrase(1, 4)[:40], font, style.ink)
     if random.random() < 0.7:
-        draft.sheet.text(area.right, y, random.choice([str(random.randint(1, 400)), draft.prose.label(20)]), font, style.ink, "right")
+        draft.sheet.text(
+            area.right,
+            y,
+            random.choice([str(random.randint(1, 400)), draft.prose.label(20)]),
+            font,
+            style.ink,
+            "right",
+        )
     if random.random() < 0.5:
-        draft.sheet.line(area.x, y + style.size * 0.45, area.right, y + style.size * 0.45, style.ink, style.rule)
+        draft.sheet.line(
+            area.x, y + style.size * 0.45, area.right, y + style.size * 0.45, style.ink, style.rule
+        )
         draft.note("rule")
 
 
@@ -115,7 +142,9 @@ def _opening(draft: Draft, area: Area) -> float:
     if draft.chance(0.82):
         return 0.0
     align = draft.random.choice(["center", "left"])
-    setting = Setting(face="heading", scale=draft.random.uniform(1.6, 2.3), ink=draft.style.heading_ink, align=align)
+    setting = Setting(
+        face="heading", scale=draft.random.uniform(1.6, 2.3), ink=draft.style.heading_ink, align=align
+    )
     used = set_words(draft, draft.prose.phrase(2, 8).split(), area, setting)
     for _ in range(draft.random.randint(0, 3)):
         used += set_line(draft, draft.prose.label(30), area.below(used), align=align)
@@ -131,9 +160,43 @@ def _footnotes(draft: Draft, area: Area) -> Area:
     top = area.bottom - height
     draft.sheet.line(area.x, top, area.x + area.width * 0.35, top, draft.style.ink, 0.4)
     for n in range(count):
-        note = Area(area.x, top + 4 + n * draft.style.line * scale * 2, area.width, draft.style.line * scale * 2)
-        set_words(draft, [str(n + 1), *draft.prose.words(draft.random.randint(5, 28))], note, Setting(scale=scale, align="left"))
+        note = Area(
+            area.x, top + 4 + n * draft.style.line * scale * 2, area.width, draft.style.line * scale * 2
+        )
+        set_words(
+            draft,
+            [str(n + 1), *draft.prose.words(draft.random.randint(5, 28))],
+            note,
+            Setting(scale=scale, align="left"),
+        )
     return Area(area.x, area.y, area.width, area.height - height - draft.style.line)
+
+
+def _logo(draft: Draft, x: float, y: float) -> None:
+    """A sign too small to make a page HIGH."""
+    side = (draft.sheet.width * draft.sheet.height * draft.random.uniform(0.002, 0.011)) ** 0.5
+    place = Area(x, y, side, side)
+    if draft.chance(0.5):
+        place = photo(draft, place)
+    else:
+        draft.sheet.ellipse(x + side / 2, y + side / 2, side / 2, side / 2, fill=draft.style.accent)
+        draft.sheet.rect(x + side * 0.3, y + side * 0.3, side * 0.4, side * 0.4, fill=draft.style.background)
+    draft.sheet.mark("figure", place.x, place.y, place.width, place.height)
+
+
+def manual_page(draft: Draft, body: Area) -> None:
+    """A page of a Unix manual: names in the corners, flush headings, indented text and options."""
+    style, random, used = draft.style, draft.random, 0.0
+    name, middle = f"{draft.prose.label(8).upper()}({random.randint(1, 8)})", draft.prose.phrase(2, 3)[:28]
+    for y in (body.y - style.size * 0.5, body.bottom + style.size):
+        for share, text, align in ((0.0, name, "left"), (0.5, middle, "center"), (1.0, name, "right")):
+            draft.sheet.text(body.x + body.width * share, y, text, style.font(), style.ink, align)
+    inset = style.size * random.uniform(2, 5)
+    while body.height - used > 5 * style.line:
+        used += style.line * 0.7
+        used += set_line(draft, draft.prose.label(16).upper(), body.below(used), "bold")
+        block = random.choice([prose.paragraph, prose.definitions, prose.definitions, prose.code])
+        used += block(draft, Area(body.x + inset, body.y + used, body.width - inset, body.height - used))
 
 
 def text_page(draft: Draft, body: Area) -> None:
@@ -153,9 +216,15 @@ def list_page(draft: Draft, body: Area) -> None:
     columns = columns_of(draft, area) if name in {"index", "dictionary", "references"} else [area]
     if name == "index" and len(columns) == 1 and area.width > draft.style.size * 26:
         half = (area.width - 16) / 2
-        columns = [Area(area.x, area.y, half, area.height), Area(area.x + half + 16, area.y, half, area.height)]
+        columns = [
+            Area(area.x, area.y, half, area.height),
+            Area(area.x + half + 16, area.y, half, area.height),
+        ]
     for column in columns:
-        LISTS[name](draft, column if draft.chance(0.8) else Area(column.x, column.y, column.width, column.height * 0.6))
+        LISTS[name](
+            draft,
+            column if draft.chance(0.8) else Area(column.x, column.y, column.width, column.height * 0.6),
+        )
 
 
 def letter_page(draft: Draft, body: Area) -> None:
@@ -163,10 +232,8 @@ def letter_page(draft: Draft, body: Area) -> None:
     style, random, used = draft.style, draft.random, 0.0
     draft.note("form-letter")
     if random.random() < 0.35:
-        side = min(body.width, body.height) * random.uniform(0.05, 0.09)
-        draft.sheet.ellipse(body.x + side, body.y + side / 2, side / 2, side / 2, fill=style.accent)
-        draft.sheet.mark("figure", body.x + side / 2, body.y, side, side)
-        used += side * 1.3
+        _logo(draft, body.x, body.y)
+        used += 0.12 * body.height
     for align in (random.choice(["left", "right"]), "left"):
         for _ in range(random.randint(2, 4)):
             used += set_line(draft, draft.prose.label(26), body.below(used), align=align)
@@ -184,17 +251,38 @@ def sparse_page(draft: Draft, body: Area) -> None:
     kind = random.choices(["title", "line", "blank", "corner"], [5, 3, 0.7, 1])[0]
     draft.note("blank" if kind == "blank" else "short")
     used = body.height * random.uniform(0.02, 0.4)
+    if kind == "title" and random.random() < 0.3:
+        _logo(draft, body.x + body.width * random.choice([0.0, 0.45]), body.bottom - body.height * 0.12)
     if kind == "title":
         align = random.choice(["center", "center", "left", "right"])
         words = draft.prose.phrase(2, 7).split()
-        used += set_words(draft, words, body.below(used), Setting(face="heading", scale=random.uniform(1.8, 3.4), ink=style.heading_ink, align=align))
+        used += set_words(
+            draft,
+            words,
+            body.below(used),
+            Setting(face="heading", scale=random.uniform(1.8, 3.4), ink=style.heading_ink, align=align),
+        )
         if random.random() < 0.3:
-            draft.sheet.line(body.x, body.y + used + 8, body.right, body.y + used + 8, style.accent, random.uniform(0.5, 3))
+            draft.sheet.line(
+                body.x, body.y + used + 8, body.right, body.y + used + 8, style.accent, random.uniform(0.5, 3)
+            )
         for _ in range(random.randint(1, 6)):
             used += style.line * random.uniform(0.2, 3)
-            used += set_line(draft, draft.prose.phrase(1, 5), body.below(used), random.choice(["regular", "italic"]), random.uniform(1, 1.4), align=align)
+            used += set_line(
+                draft,
+                draft.prose.phrase(1, 5),
+                body.below(used),
+                random.choice(["regular", "italic"]),
+                random.uniform(1, 1.4),
+                align=align,
+            )
     elif kind == "line":
-        set_words(draft, draft.prose.words(random.randint(1, 40)), body.below(used), Setting(align=random.choice(["center", "left"])))
+        set_words(
+            draft,
+            draft.prose.words(random.randint(1, 40)),
+            body.below(used),
+            Setting(align=random.choice(["center", "left"])),
+        )
     elif kind == "corner":
         prose.paragraph(draft, Area(body.x, body.y, body.width * 0.6, body.height * 0.3))
 
@@ -204,7 +292,9 @@ def slide_page(draft: Draft, body: Area) -> None:
     used = _slide_title(draft, body)
     area = body.below(used)
     for _ in range(draft.random.randint(1, 3)):
-        block = draft.random.choice([prose.bullets, prose.bullets, prose.paragraph, prose.code, prose.framed_note])
+        block = draft.random.choice(
+            [prose.bullets, prose.bullets, prose.paragraph, prose.code, prose.framed_note]
+        )
         height = block(draft, area)
         area = area.below(height + draft.style.line * 0.6)
 
@@ -212,17 +302,30 @@ def slide_page(draft: Draft, body: Area) -> None:
 def _slide_title(draft: Draft, body: Area) -> float:
     style, bar = draft.style, draft.style.line * 1.9
     if draft.chance(0.4):
-        draft.sheet.rect(0, 0, draft.sheet.width, bar, fill=style.accent if sum(style.accent) < 500 else (60, 60, 60))
-        draft.sheet.text(body.x, bar * 0.68, draft.prose.phrase(2, 4)[:34], style.font("heading", 1.3), (255, 255, 255))
+        draft.sheet.rect(
+            0, 0, draft.sheet.width, bar, fill=style.accent if sum(style.accent) < 500 else (60, 60, 60)
+        )
+        draft.sheet.text(
+            body.x, bar * 0.68, draft.prose.phrase(2, 4)[:34], style.font("heading", 1.3), (255, 255, 255)
+        )
         return max(0.0, bar - body.y) + style.line * 0.5
-    return set_line(draft, draft.prose.phrase(2, 4), body, "heading", 1.5, style.heading_ink) + style.line * 0.5
+    return (
+        set_line(draft, draft.prose.phrase(2, 4), body, "heading", 1.5, style.heading_ink) + style.line * 0.5
+    )
 
 
 def framed_page(draft: Draft, body: Area) -> None:
     """Text inside a frame round the whole page, or over tinted bands: LOW in spite of its lines."""
     draft.note("framed-text")
     if draft.chance(0.6):
-        draft.sheet.rect(body.x - 8, body.y - 8, body.width + 16, body.height + 16, ink=draft.style.accent, stroke=draft.random.uniform(0.5, 2))
+        draft.sheet.rect(
+            body.x - 8,
+            body.y - 8,
+            body.width + 16,
+            body.height + 16,
+            ink=draft.style.accent,
+            stroke=draft.random.uniform(0.5, 2),
+        )
     manner = new_manner(draft)
     for part in _bands(draft, body):
         look = draft.random.choice(["none", "tint", "rules"])
@@ -259,7 +362,9 @@ def mixed_page(draft: Draft, body: Area) -> None:
             before = draft.random.choice([0.0, draft.random.uniform(0.1, 0.75)]) * column.height
             used = fill(draft, Area(column.x, column.y, column.width, before), manner) if before else 0.0
             column = column.below(used)
-            column = column.below(captioned(draft, column, min(_element_height(draft, column.width), column.height * 0.8)))
+            column = column.below(
+                captioned(draft, column, min(_element_height(draft, column.width), column.height * 0.8))
+            )
         fill(draft, column, manner)
 
 
@@ -285,11 +390,15 @@ def table_page(draft: Draft, body: Area) -> None:
     count = draft.random.choice([1, 1, 1, 2, 3, 4])
     for _ in range(count):
         if draft.chance(0.3):
-            used += prose.paragraph(draft, Area(body.x, body.y + used, body.width, min(80.0, body.height - used)))
+            used += prose.paragraph(
+                draft, Area(body.x, body.y + used, body.width, min(80.0, body.height - used))
+            )
             used += draft.style.line * draft.random.uniform(0.4, 1.2)
         room = min(body.height - used, body.height / count * draft.random.uniform(0.5, 1.0))
         if room > 50:
-            used += table(draft, Area(body.x, body.y + used, body.width, room)) + draft.style.line * draft.random.uniform(1, 3)
+            used += table(
+                draft, Area(body.x, body.y + used, body.width, room)
+            ) + draft.style.line * draft.random.uniform(1, 3)
     if draft.chance(0.5):
         fill(draft, body.below(used), new_manner(draft))
 
@@ -309,7 +418,9 @@ def picture_page(draft: Draft, body: Area) -> None:
             picture(draft, box, kind)
             if draft.chance(0.7):
                 label = f"({'abcdef'[row * columns + column]}) {draft.prose.phrase(1, 4)}"
-                set_line(draft, label, Area(box.x, box.bottom + 2, box.width, gap), scale=0.85, align="center")
+                set_line(
+                    draft, label, Area(box.x, box.bottom + 2, box.width, gap), scale=0.85, align="center"
+                )
 
 
 def form_page(draft: Draft, body: Area) -> None:
@@ -320,7 +431,15 @@ def form_page(draft: Draft, body: Area) -> None:
     used = prose.heading(draft, body, 1)
     if draft.chance(0.5):
         used += prose.paragraph(draft, Area(body.x, body.y + used, body.width, min(70.0, body.height)))
-    forms.form(draft, Area(body.x, body.y + used + 6, body.width, (body.height - used - 6) * draft.random.choice([1.0, 1.0, 0.6])))
+    forms.form(
+        draft,
+        Area(
+            body.x,
+            body.y + used + 6,
+            body.width,
+            (body.height - used - 6) * draft.random.choice([1.0, 1.0, 0.6]),
+        ),
+    )
 
 
 def high_slide(draft: Draft, body: Area) -> None:
@@ -342,7 +461,9 @@ def receipt(draft: Draft, body: Area) -> None:
     for _ in range(draft.random.randint(2, 5)):
         used += set_line(draft, draft.prose.label(24), body.below(used), align="center")
     used += draft.style.line
-    used += table(draft, Area(body.x, body.y + used, body.width, body.height * draft.random.uniform(0.3, 0.6)), "bare")
+    used += table(
+        draft, Area(body.x, body.y + used, body.width, body.height * draft.random.uniform(0.3, 0.6)), "bare"
+    )
     set_words(draft, draft.prose.words(12), body.below(used + draft.style.line), Setting(align="center"))
 
 
@@ -353,7 +474,14 @@ def screen_page(draft: Draft, _: Area) -> None:
 
 
 Maker = Callable[[Draft, Area], None]
-_LOW: dict[Maker, float] = {text_page: 60, list_page: 16, letter_page: 5, sparse_page: 7, framed_page: 7}
+_LOW: dict[Maker, float] = {
+    text_page: 60,
+    list_page: 16,
+    letter_page: 5,
+    sparse_page: 7,
+    framed_page: 7,
+    manual_page: 5,
+}
 _HIGH: dict[Maker, float] = {mixed_page: 55, beside_page: 8, table_page: 16, picture_page: 9, form_page: 7}
 _SLIDES = {"slide", "wide-slide"}
 
@@ -366,5 +494,7 @@ def maker_of(random: randomness.Random, shape: Shape, high: bool) -> Maker:
         return screen_page
     if shape.name in _SLIDES and random.random() < 0.75:
         return high_slide if high else slide_page
+    if not high and shape.name not in {"a4", "letter", "book", "small-book", "dense"}:
+        return text_page
     weights = _HIGH if high else _LOW
     return random.choices(list(weights), list(weights.values()))[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from recipes.vl_classifier.drawn.draft import Area, Draft
 from recipes.vl_classifier.drawn.sheet import Color
 from recipes.vl_classifier.drawn.texts import corpus
-from recipes.vl_classifier.drawn.typeset import Setting, fit, set_line, set_words
+from recipes.vl_classifier.drawn.typeset import Setting, break_lines, fit, set_line, set_words
 
 _BULLETS = ("•", "–", "*", "-", "▪", "◦", "»", "—")
 _STATEMENTS = {"def", "class", "return", "if", "else", "for", "in", "import", "from", "while", "try", "except", "not",
@@ -22,7 +22,9 @@ def _align(draft: Draft) -> str:
 
 def paragraph(draft: Draft, area: Area) -> float:
     """Running text."""
-    count = draft.random.choice([25, 50, 70, 90, 120, 180]) * (3 if draft.style.script in ("japanese", "chinese") else 1)
+    count = draft.random.choice([25, 50, 70, 90, 120, 180]) * (
+        3 if draft.style.script in ("japanese", "chinese") else 1
+    )
     emphasis = draft.random.choice([0.0, 0.0, 0.01, 0.03])
     setting = Setting(align=_align(draft), first=draft.style.indent, emphasis=emphasis)
     draft.note("paragraphs")
@@ -36,7 +38,9 @@ def heading(draft: Draft, area: Area, level: int = 2) -> float:
     if area.height < 5 * style.line * scale:
         return 0.0
     draft.note("headings")
-    number = random.choice(["", "", f"{random.randint(1, 12)}.{random.randint(1, 9)} ", f"{random.randint(1, 9)}. "])
+    number = random.choice(
+        ["", "", f"{random.randint(1, 12)}.{random.randint(1, 9)} ", f"{random.randint(1, 9)}. "]
+    )
     above = style.line * random.uniform(0.4, 0.8)
     setting = Setting(face="heading", scale=scale, ink=style.heading_ink, align="left", most_lines=2)
     words = (number + draft.prose.phrase(2, 7)).split()
@@ -75,7 +79,11 @@ def definitions(draft: Draft, area: Area) -> float:
     for _ in range(random.randint(2, 6)):
         if area.height - used < 3 * style.line:
             break
-        term = f"--{random.choice(['all', 'output', 'force', 'keep', 'dry-run', 'quiet'])}" if face == "mono" else draft.prose.label()
+        term = (
+            f"--{random.choice(['all', 'output', 'force', 'keep', 'dry-run', 'quiet'])}"
+            if face == "mono"
+            else draft.prose.label()
+        )
         used += set_line(draft, term, area.below(used), face)
         text = Area(area.x + inset, area.y + used, area.width - inset, area.height - used)
         used += set_words(draft, draft.prose.words(random.randint(8, 40)), text, Setting(align=_align(draft)))
@@ -89,7 +97,9 @@ def quote(draft: Draft, area: Area) -> float:
     inset = style.size * random.uniform(1.5, 3)
     text = Area(area.x + inset, area.y, area.width - 2 * inset, area.height)
     face = random.choice(["regular", "italic"])
-    height = set_words(draft, draft.prose.words(random.randint(20, 70)), text, Setting(face=face, align=_align(draft)))
+    height = set_words(
+        draft, draft.prose.words(random.randint(20, 70)), text, Setting(face=face, align=_align(draft))
+    )
     if height and random.random() < 0.5:
         grey = style.accent if style.coloured else (150, 150, 150)
         bar = random.uniform(0.8, 3)
@@ -136,7 +146,9 @@ def clauses(draft: Draft, area: Area) -> float:
         for part in ("", *"abcd"[: random.randint(0, 4)]):
             left = hang * (2 if part else 1)
             item = Area(area.x + left, area.y + used, area.width - left, area.height - used)
-            height = set_words(draft, draft.prose.words(random.randint(8, 50)), item, Setting(align=_align(draft)))
+            height = set_words(
+                draft, draft.prose.words(random.randint(8, 50)), item, Setting(align=_align(draft))
+            )
             if not height:
                 return used
             sign = f"({part})" if part else f"{chapter}.{number}"
@@ -157,7 +169,13 @@ def framed_note(draft: Draft, area: Area) -> float:
     if inner < 8 * style.size or height > area.height:
         return 0.0
     draft.note("framed-text")
-    used = _fill_note(draft, words, Area(area.x + pad + sign, area.y + pad, inner, height), Area(area.x, area.y, area.width, height), pad)
+    used = _fill_note(
+        draft,
+        words,
+        Area(area.x + pad + sign, area.y + pad, inner, height),
+        Area(area.x, area.y, area.width, height),
+        pad,
+    )
     if sign:
         _tiny_sign(draft, area.x + pad + sign * 0.35, area.y + pad + style.line * 0.8, style.size * 0.9)
     return used
@@ -165,10 +183,12 @@ def framed_note(draft: Draft, area: Area) -> float:
 
 def _fill_note(draft: Draft, words: list[str], inner: Area, outer: Area, pad: float) -> float:
     style, random = draft.style, draft.random
-    title = random.choice(["Note", "Warning", "Tip", "Important", "Caution", ""]) if style.script == "latin" else draft.prose.label()
-    # The frame goes under the text, so the text is measured by a dry run of the line breaker first.
-    from recipes.vl_classifier.drawn.typeset import break_lines
-
+    title = (
+        random.choice(["Note", "Warning", "Tip", "Important", "Caution", ""])
+        if style.script == "latin"
+        else draft.prose.label()
+    )
+    # The frame goes under the text, so the lines are counted before they are set.
     setting = Setting(align=_align(draft))
     lines = len(break_lines(style, words, inner.width, setting)) + bool(title)
     height = lines * style.line + 2 * pad
@@ -183,10 +203,14 @@ def _note_ground(draft: Draft, area: Area) -> None:
     look = random.choice(["frame", "tint", "both", "rules", "bar", "round"])
     pale: Color = tuple(255 - (255 - part) // 8 for part in style.accent)  # type: ignore[assignment]
     if look in {"tint", "both", "bar"}:
-        draft.sheet.rect(area.x, area.y, area.width, area.height, fill=pale if style.coloured else (240, 240, 240))
+        draft.sheet.rect(
+            area.x, area.y, area.width, area.height, fill=pale if style.coloured else (240, 240, 240)
+        )
     if look in {"frame", "both", "round"}:
         radius = 4.0 if look == "round" else 0.0
-        draft.sheet.rect(area.x, area.y, area.width, area.height, ink=style.accent, stroke=style.rule, radius=radius)
+        draft.sheet.rect(
+            area.x, area.y, area.width, area.height, ink=style.accent, stroke=style.rule, radius=radius
+        )
     if look == "rules":
         for y in (area.y, area.bottom):
             draft.sheet.line(area.x, y, area.right, y, style.ink, style.rule)
@@ -223,7 +247,9 @@ def code(draft: Draft, area: Area) -> float:
     for number, text in enumerate(lines[start : start + rows]):
         y = area.y + pad + pitch * number + 0.75 * pitch
         if numbers:
-            draft.sheet.text(area.x + pad, y, f"{start + number:3d}", style.font("mono", scale), (130, 130, 130))
+            draft.sheet.text(
+                area.x + pad, y, f"{start + number:3d}", style.font("mono", scale), (130, 130, 130)
+            )
         _code_line(draft, text, area.x + pad + numbers, y, area.width - 2 * pad - numbers, scale, colours)
     return height
 
@@ -255,7 +281,13 @@ def _syntax_colours(draft: Draft, dark: bool) -> tuple[Color, Color, Color]:
 
 
 def _code_line(
-    draft: Draft, text: str, x: float, y: float, width: float, scale: float, colours: tuple[Color, Color, Color]
+    draft: Draft,
+    text: str,
+    x: float,
+    y: float,
+    width: float,
+    scale: float,
+    colours: tuple[Color, Color, Color],
 ) -> None:
     style = draft.style
     text = fit(style, text, width, "mono", scale)

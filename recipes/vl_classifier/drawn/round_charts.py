@@ -24,7 +24,14 @@ def pie(draft: Draft, area: Area) -> None:
         turn = math.radians(start + sweep / 2)
         text = draft.prose.label(8) if random.random() < 0.7 else f"{part / sum(parts):.0%}"
         align = "left" if math.cos(turn) > 0 else "right"
-        sheet.text(x + radius * 1.1 * math.cos(turn), y + radius * 1.1 * math.sin(turn), text, style.font(scale=0.8), style.ink, align)
+        sheet.text(
+            x + radius * 1.1 * math.cos(turn),
+            y + radius * 1.1 * math.sin(turn),
+            text,
+            style.font(scale=0.8),
+            style.ink,
+            align,
+        )
         start += sweep
     if random.random() < 0.3:
         sheet.ellipse(x, y, radius * 0.55, radius * 0.55, fill=style.background)
@@ -38,7 +45,10 @@ def radar(draft: Draft, area: Area) -> None:
 
     def ring(reach: list[float]) -> list[tuple[float, float]]:
         turns = [n * math.tau / spokes - math.pi / 2 for n in range(spokes)]
-        return [(x + r * radius * math.cos(t), y + r * radius * math.sin(t)) for r, t in zip(reach, turns, strict=True)]
+        return [
+            (x + r * radius * math.cos(t), y + r * radius * math.sin(t))
+            for r, t in zip(reach, turns, strict=True)
+        ]
 
     for step in range(1, 5):
         sheet.polyline(ring([step / 4] * spokes), (190, 190, 190), 0.4, closed=True)
@@ -48,7 +58,14 @@ def radar(draft: Draft, area: Area) -> None:
         sheet.text(px, py + 3, draft.prose.label(7), draft.style.font(scale=0.75), draft.style.ink, "center")
     for number in range(random.randint(1, 3)):
         points = ring([random.uniform(0.25, 0.95) for _ in range(spokes)])
-        sheet.polyline(points, inks[number], 1.0, fill=inks[number] if random.random() < 0.4 else None, closed=True, alpha=90)
+        sheet.polyline(
+            points,
+            inks[number],
+            1.0,
+            fill=inks[number] if random.random() < 0.4 else None,
+            closed=True,
+            alpha=90,
+        )
 
 
 def venn(draft: Draft, area: Area) -> None:
@@ -59,8 +76,24 @@ def venn(draft: Draft, area: Area) -> None:
     for number in range(count):
         turn = number * math.tau / count - math.pi / 2 * (count == 3)
         cx, cy = x + 0.6 * radius * math.cos(turn), y + 0.6 * radius * math.sin(turn)
-        sheet.ellipse(cx, cy, radius, radius, fill=inks[number] if filled else None, ink=(40, 40, 40), stroke=0.6, alpha=110)
-        sheet.text(x + 1.15 * radius * math.cos(turn), y + 1.1 * radius * math.sin(turn), draft.prose.label(8), style.font(scale=0.85), style.ink, "center")
+        sheet.ellipse(
+            cx,
+            cy,
+            radius,
+            radius,
+            fill=inks[number] if filled else None,
+            ink=(40, 40, 40),
+            stroke=0.6,
+            alpha=110,
+        )
+        sheet.text(
+            x + 1.15 * radius * math.cos(turn),
+            y + 1.1 * radius * math.sin(turn),
+            draft.prose.label(8),
+            style.font(scale=0.85),
+            style.ink,
+            "center",
+        )
 
 
 def tree_map(draft: Draft, area: Area) -> None:
@@ -71,14 +104,24 @@ def tree_map(draft: Draft, area: Area) -> None:
         part, share = todo.pop(0), random.uniform(0.3, 0.7)
         if part.width > part.height:
             cut = part.width * share
-            todo += [Area(part.x, part.y, cut, part.height), Area(part.x + cut, part.y, part.width - cut, part.height)]
+            todo += [
+                Area(part.x, part.y, cut, part.height),
+                Area(part.x + cut, part.y, part.width - cut, part.height),
+            ]
         else:
             cut = part.height * share
-            todo += [Area(part.x, part.y, part.width, cut), Area(part.x, part.y + cut, part.width, part.height - cut)]
+            todo += [
+                Area(part.x, part.y, part.width, cut),
+                Area(part.x, part.y + cut, part.width, part.height - cut),
+            ]
     for number, part in enumerate(todo):
-        draft.sheet.rect(part.x, part.y, part.width, part.height, fill=inks[number % 6], ink=(255, 255, 255), stroke=1.2)
+        draft.sheet.rect(
+            part.x, part.y, part.width, part.height, fill=inks[number % 6], ink=(255, 255, 255), stroke=1.2
+        )
         if part.width > 40 and part.height > 12:
-            draft.sheet.text(part.x + 3, part.y + 10, draft.prose.label(6), draft.style.font(scale=0.75), (255, 255, 255))
+            draft.sheet.text(
+                part.x + 3, part.y + 10, draft.prose.label(6), draft.style.font(scale=0.75), (255, 255, 255)
+            )
 
 
 ROUND_CHARTS = (pie, pie, pie, radar, venn, tree_map)

@@ -74,7 +74,17 @@ def micrograph(generator: np.random.Generator, height: int, width: int) -> Pixel
     for _ in range(int(generator.integers(10, 80))):
         centre = (int(generator.integers(0, width)), int(generator.integers(0, height)))
         axes = (int(generator.integers(3, 6 + width // 14)), int(generator.integers(3, 6 + height // 14)))
-        cv2.ellipse(noise, centre, axes, float(generator.uniform(0, 180)), 0, 360, float(generator.random()), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            noise,
+            centre,
+            axes,
+            float(generator.uniform(0, 180)),
+            0,
+            360,
+            float(generator.random()),
+            -1,
+            cv2.LINE_AA,
+        )
     noise = cv2.GaussianBlur(noise, (0, 0), 1.2) + generator.normal(0, 0.04, noise.shape).astype(np.float32)
     return np.repeat((np.clip(noise, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
 
@@ -83,7 +93,10 @@ def buildings(generator: np.random.Generator, height: int, width: int) -> Pixels
     """House fronts with rows of windows under a sky."""
     image, x = landscape(generator, height, width), 0
     while x < width:
-        wide, top = int(generator.integers(width // 10 + 4, width // 3 + 8)), int(height * generator.uniform(0.1, 0.6))
+        wide, top = (
+            int(generator.integers(width // 10 + 4, width // 3 + 8)),
+            int(height * generator.uniform(0.1, 0.6)),
+        )
         wall = generator.uniform(60, 210, 3)
         image[top:, x : x + wide] = wall
         pitch = max(6, int(wide / generator.integers(3, 7)))
@@ -96,7 +109,13 @@ def buildings(generator: np.random.Generator, height: int, width: int) -> Pixels
     return cv2.GaussianBlur(np.clip(image, 0, 255).astype(np.uint8), (0, 0), 0.8)
 
 
-SCENES: tuple[Callable[[np.random.Generator, int, int], Pixels], ...] = (landscape, texture, things, micrograph, buildings)
+SCENES: tuple[Callable[[np.random.Generator, int, int], Pixels], ...] = (
+    landscape,
+    texture,
+    things,
+    micrograph,
+    buildings,
+)
 
 
 def scene(generator: np.random.Generator, height: int, width: int) -> Pixels:

@@ -60,7 +60,9 @@ def shaped_width(text: str, font: skia.Font) -> float:
     return _shape(font.getTypeface().uniqueID(), text)[3] * font.getSize()
 
 
-def draw_shaped(canvas: skia.Canvas, x: float, y: float, text: str, font: skia.Font, paint: skia.Paint) -> None:
+def draw_shaped(
+    canvas: skia.Canvas, x: float, y: float, text: str, font: skia.Font, paint: skia.Paint
+) -> None:
     """Draw a text with its first glyph's origin at (x, y)."""
     size = font.getSize()
     glyphs, across, up, _ = _shape(font.getTypeface().uniqueID(), text)

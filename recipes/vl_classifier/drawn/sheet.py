@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import skia
 from numpy.typing import NDArray
@@ -48,8 +49,9 @@ class Sheet:
     def pixels(self) -> NDArray[np.uint8]:
         """The page as BGR (height, width, 3), or grayscale (height, width) where nothing on it is coloured."""
         bgr = self._bgra[:, :, :3]
-        spread = (bgr.max(axis=2) - bgr.min(axis=2)).max()
-        return np.ascontiguousarray(bgr[:, :, 1] if spread < 8 else bgr)
+        blue, green, red = cv2.split(bgr)
+        spread = max(int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
+        return green if spread < 8 else np.ascontiguousarray(bgr)
 
     def mark(self, kind: str, x: float, y: float, width: float, height: float) -> None:
         """Note HIGH content, in points."""
@@ -58,7 +60,9 @@ class Sheet:
         if right > left and bottom > top:
             self.boxes.append((kind, round(left, 4), round(top, 4), round(right, 4), round(bottom, 4)))
 
-    def text(self, x: float, y: float, text: str, font: skia.Font, ink: Color = BLACK, align: str = "left") -> None:
+    def text(
+        self, x: float, y: float, text: str, font: skia.Font, ink: Color = BLACK, align: str = "left"
+    ) -> None:
         """Write one line with its baseline at `y`; `align` says which end of it stands at `x`."""
         if align != "left":
             width = font.measureText(text)
@@ -69,7 +73,14 @@ class Sheet:
             self.canvas.drawString(text, x, y, font, _paint(ink))
 
     def turned_text(
-        self, x: float, y: float, text: str, font: skia.Font, ink: Color, degrees: float, align: str = "center"
+        self,
+        x: float,
+        y: float,
+        text: str,
+        font: skia.Font,
+        ink: Color,
+        degrees: float,
+        align: str = "center",
     ) -> None:
         """Write one line turned clockwise about (x, y)."""
         self.canvas.save()
@@ -104,7 +115,13 @@ class Sheet:
         self._path(path, ink, width, dash, fill, alpha)
 
     def _path(
-        self, path: skia.Path, ink: Color | None, width: float, dash: Sequence[float], fill: Color | None, alpha: int
+        self,
+        path: skia.Path,
+        ink: Color | None,
+        width: float,
+        dash: Sequence[float],
+        fill: Color | None,
+        alpha: int,
     ) -> None:
         if fill is not None:
             self.canvas.drawPath(path, _paint(fill, alpha))
@@ -144,12 +161,16 @@ class Sheet:
         if ink is not None:
             self.canvas.drawArc(shape, start, sweep, True, _stroke(ink, stroke))
 
-    def arc(self, x: float, y: float, radius: float, start: float, sweep: float, ink: Color, stroke: float) -> None:
+    def arc(
+        self, x: float, y: float, radius: float, start: float, sweep: float, ink: Color, stroke: float
+    ) -> None:
         """Draw a piece of a circle's line; angles as in `wedge`."""
         shape = skia.Rect.MakeLTRB(x - radius, y - radius, x + radius, y + radius)
         self.canvas.drawArc(shape, start, sweep, False, _stroke(ink, stroke))
 
-    def hatch(self, x: float, y: float, width: float, height: float, ink: Color, gap: float, slope: int) -> None:
+    def hatch(
+        self, x: float, y: float, width: float, height: float, ink: Color, gap: float, slope: int
+    ) -> None:
         """Fill a rectangle with parallel strokes: slope 1 rises, -1 falls, 0 lies."""
         self.canvas.save()
         self.canvas.clipRect(skia.Rect.MakeXYWH(x, y, width, height))
@@ -174,7 +195,9 @@ class Sheet:
         """Draw a stroke with a head of `head` points at its end."""
         self.line(x0, y0, x1, y1, ink, width, dash)
         angle = math.atan2(y1 - y0, x1 - x0)
-        sides = [(x1 - head * math.cos(angle + turn), y1 - head * math.sin(angle + turn)) for turn in (0.4, -0.4)]
+        sides = [
+            (x1 - head * math.cos(angle + turn), y1 - head * math.sin(angle + turn)) for turn in (0.4, -0.4)
+        ]
         tip = [sides[0], (x1, y1), sides[1]]
         self.polyline(tip, ink, width, fill=WHITE if hollow else ink, closed=True)
 

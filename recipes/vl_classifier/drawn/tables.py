@@ -13,6 +13,7 @@ _LOOKS = ("grid", "grid", "booktabs", "booktabs", "booktabs", "header-rule", "li
 _RULED = {"grid", "booktabs", "lines", "frame", "columns", "outer"}
 _FILLERS = ("integer", "integer", "decimal", "decimal", "percent", "money", "date", "code", "yes", "word", "word", "phrase",
             "time", "range", "signed")  # fmt: skip
+_LEAST_ROWS = 3
 _TEXTUAL = {"word", "phrase", "code", "yes", "text", "label"}
 
 
@@ -30,20 +31,26 @@ class _Look:
     shade: Color | None
     """Behind the header."""
     bold_header: bool
+    text: Color
 
 
 def _new_look(draft: Draft, name: str | None) -> _Look:
     random, style = draft.random, draft.style
     name = name or random.choice(_LOOKS)
-    scale = random.uniform(0.72, 1.0)
+    scale = random.uniform(0.6, 0.75) if random.random() < 0.15 else random.uniform(0.75, 1.0)
     grey = random.choice([0, 0, 0, 90, 150, 190, 215])
     ink = style.accent if style.coloured and random.random() < 0.25 else (grey, grey, grey)
-    pale: Color = tuple(255 - (255 - part) // 5 for part in style.accent) if style.coloured else (225, 225, 225)  # type: ignore[assignment]
-    shade = random.choice([pale, style.accent]) if random.random() < (0.3 if name != "bare" else 0.08) else None
+    faint = random.randint(110, 175)
+    pale: Color = (
+        tuple(255 - (255 - part) // 5 for part in style.accent) if style.coloured else (225, 225, 225)
+    )  # type: ignore[assignment]
+    shade = (
+        random.choice([pale, style.accent]) if random.random() < (0.3 if name != "bare" else 0.08) else None
+    )
     return _Look(
         name=name, scale=scale, pad=style.size * random.uniform(0.3, 0.9) + (style.size * 0.5 if name == "bare" else 0),
         pitch=style.size * scale * random.uniform(1.2, 1.95), stroke=random.choice([0.25, 0.4, 0.5, 0.8, 1.2]), ink=ink,
-        shade=shade, bold_header=random.random() < 0.7,
+        shade=shade, bold_header=random.random() < 0.7, text=(faint, faint, faint) if random.random() < 0.1 else style.ink,
     )  # fmt: skip
 
 
@@ -92,9 +99,17 @@ def _content(draft: Draft, columns: int, rows: int, wordy: bool) -> tuple[list[s
     header = [draft.prose.label(12) for _ in fillers]
     if alike and random.random() < 0.3:
         header[1:] = [str(random.choice([2000, 1, 10]) + number) for number in range(columns - 1)]
-    body = [[_cell(draft, filler, size) for filler, size in zip(fillers, sizes, strict=True)] for _ in range(rows)]
+    body = [
+        [_cell(draft, filler, size) for filler, size in zip(fillers, sizes, strict=True)] for _ in range(rows)
+    ]
     if random.random() < 0.25:
-        body = [[text if random.random() > 0.15 or not at else random.choice(["", "–"]) for at, text in enumerate(row)] for row in body]
+        body = [
+            [
+                text if random.random() > 0.15 or not at else random.choice(["", "–"])
+                for at, text in enumerate(row)
+            ]
+            for row in body
+        ]
     return fillers, [header, *body]
 
 
@@ -114,24 +129,27 @@ def _column_widths(
     return natural
 
 
-def table(draft: Draft, area: Area, look_name: str | None = None, least_rows: int = 3) -> float:
-    """A table at the top of an area, as tall as the area lets it be and its number of rows asks; marks itself HIGH."""
+def table(draft: Draft, area: Area, look_name: str | None = None) -> float:
+    """A table at the top of an area, as tall as the area lets it be; marks itself HIGH and returns its height."""
     random = draft.random
     look = _new_look(draft, look_name)
     most = int(area.height / look.pitch) - 1
-    if most < least_rows:
+    if most < _LEAST_ROWS:
         return 0.0
-    wordy = random.random() < 0.25
+    wordy = random.random() < 0.25 and area.width > draft.style.size * 24
     fitting = max(2, int(area.width / (draft.style.size * look.scale * 5.5)))
     columns = min(fitting, random.randint(2 if wordy else 3, random.choice([4, 5, 7, 10])))
     fillers, cells = _content(draft, columns, most, wordy)
     widths = _column_widths(draft, cells, fillers, look, area.width, random.random() < 0.55)
     left = area.x + (area.width - sum(widths)) * random.choice([0.0, 0.5, 0.5])
     top = area.y + look.stroke
-    heights = _draw_rows(draft, look, fillers, cells, widths, Area(left, top, sum(widths), area.height - 2 * look.stroke))
+    heights = _draw_rows(
+        draft, look, fillers, cells, widths, Area(left, top, sum(widths), area.height - 2 * look.stroke)
+    )
     _draw_rules(draft, look, widths, heights, left, top)
-    ruled = look.name in _RULED or (look.name == "header-rule" and random.random() < 2)
-    draft.sheet.mark("table-ruled" if ruled else "table-borderless", left, top, sum(widths), sum(heights))
+    draft.sheet.mark(
+        "table-ruled" if look.name in _RULED else "table-borderless", left, top, sum(widths), sum(heights)
+    )
     return sum(heights) + 2 * look.stroke
 
 
@@ -167,20 +185,31 @@ def _row_height(draft: Draft, look: _Look, fillers: list[str], row: list[str], w
     return look.pitch + (lines - 1) * draft.style.line * look.scale
 
 
-def _row_ground(draft: Draft, look: _Look, number: int, x: float, y: float, width: float, height: float) -> None:
+def _row_ground(
+    draft: Draft, look: _Look, number: int, x: float, y: float, width: float, height: float
+) -> None:
     if number == 0 and look.shade:
         draft.sheet.rect(x, y, width, height, fill=look.shade)
     elif look.name == "stripes" and number % 2:
-        draft.sheet.rect(x, y, width, height, fill=(238, 238, 238) if not draft.style.coloured else (230, 238, 246))
+        draft.sheet.rect(
+            x, y, width, height, fill=(238, 238, 238) if not draft.style.coloured else (230, 238, 246)
+        )
 
 
-def _draw_cell(draft: Draft, look: _Look, filler: str, text: str, box: Area, header: bool, centred: bool) -> None:
+def _draw_cell(
+    draft: Draft, look: _Look, filler: str, text: str, box: Area, header: bool, centred: bool
+) -> None:
     style = draft.style
     face = "bold" if header and look.bold_header else "regular"
     dark = header and look.shade == style.accent and sum(style.accent) < 380
-    ink = (255, 255, 255) if dark else style.ink
+    ink = (255, 255, 255) if dark else look.text
     if filler == "text" and not header:
-        set_words(draft, text.split(), Area(box.x, box.y, box.width, 1e6), Setting(align="left", scale=look.scale, ink=ink))
+        set_words(
+            draft,
+            text.split(),
+            Area(box.x, box.y, box.width, 1e6),
+            Setting(align="left", scale=look.scale, ink=ink),
+        )
         return
     align = "center" if centred else "left" if filler in _TEXTUAL else "right"
     text = fit(style, text, box.width, face, look.scale)
@@ -189,7 +218,9 @@ def _draw_cell(draft: Draft, look: _Look, filler: str, text: str, box: Area, hea
     draft.sheet.text(x, y, text, style.font(face, look.scale), ink, align)
 
 
-def _draw_rules(draft: Draft, look: _Look, widths: list[float], heights: list[float], left: float, top: float) -> None:
+def _draw_rules(
+    draft: Draft, look: _Look, widths: list[float], heights: list[float], left: float, top: float
+) -> None:
     sheet, right, low, name = draft.sheet, left + sum(widths), top + sum(heights), look.name
     strong = look.stroke * (1.8 if name == "booktabs" else 1.0)
     rows = [top + sum(heights[:n]) for n in range(len(heights) + 1)]

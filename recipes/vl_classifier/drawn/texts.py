@@ -23,9 +23,20 @@ SCRIPT_OF = {
 }  # fmt: skip
 # Written without spaces: a line may end after any letter.
 UNSPACED = ("japanese", "chinese", "thai")
-_FILES_PER_LANGUAGE = 40
+# Signs that a text is not prose.
+_MARKUP = ("http", "|", "](", "```", "<a ", "img src")
+_FILES_PER_LANGUAGE = 24
 _ROFF = re.compile(r"\\f[BIRPCW]|\\f\([A-Z]{2}|\\[&/,%|^]|\\s[-+]?\d")
-_SIGNS = {"\\-": "-", "\\(aq": "'", "\\(co": "(c)", "\\e": "\\", "\\ ": " ", "\\(bu": "•", "\\(lq": '"', "\\(rq": '"'}
+_SIGNS = {
+    "\\-": "-",
+    "\\(aq": "'",
+    "\\(co": "(c)",
+    "\\e": "\\",
+    "\\ ": " ",
+    "\\(bu": "•",
+    "\\(lq": '"',
+    "\\(rq": '"',
+}
 
 
 def _tidy(text: str) -> str:
@@ -34,7 +45,7 @@ def _tidy(text: str) -> str:
 
 def _reads_well(text: str) -> bool:
     letters = sum(letter.isalpha() or letter.isspace() for letter in text)
-    return 24 <= len(text) <= 2500 and letters > 0.82 * len(text) and "http" not in text[:20]
+    return 24 <= len(text) <= 2500 and letters > 0.82 * len(text) and not any(sign in text for sign in _MARKUP)
 
 
 def _mostly_ascii(text: str) -> bool:
@@ -77,7 +88,9 @@ def _docstrings(path: Path) -> Iterator[str]:
     except SyntaxError:
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            text := ast.get_docstring(node)
+        ):
             yield from (_tidy(block) for block in re.split(r"\n\s*\n", text))
 
 
@@ -87,7 +100,7 @@ def _english() -> Iterator[str]:
         yield from _plain_paragraphs(path)
     for path in sorted(Path(sysconfig.get_paths()["purelib"]).glob("*.dist-info/METADATA"))[:60]:
         yield from _plain_paragraphs(path)
-    for path in sorted(library.glob("*.py"))[:120]:
+    for path in sorted(library.glob("*.py"))[::3]:
         yield from _docstrings(path)
 
 
@@ -110,7 +123,9 @@ class Corpus:
 
     def languages(self, script: str) -> list[str]:
         """Languages of a script with enough text to fill pages."""
-        return [name for name, texts in self.paragraphs.items() if SCRIPT_OF[name] == script and len(texts) >= 40]
+        return [
+            name for name, texts in self.paragraphs.items() if SCRIPT_OF[name] == script and len(texts) >= 40
+        ]
 
     @lru_cache(maxsize=64)  # noqa: B019 - there is one corpus a process
     def letters(self, language: str) -> str:
@@ -162,7 +177,7 @@ class Prose:
         out: list[str] = []
         while len(out) < count:
             self._at = (self._at + 1) % len(self._texts)
-            out.extend(self._tokens(self._texts[self._at]))
+            out.extend(token for token in self._tokens(self._texts[self._at]) if len(token) < 30)
         return out[:count]
 
     def phrase(self, least: int, most: int) -> str:

@@ -50,6 +50,7 @@ def break_lines(style: Style, words: Sequence[str], width: float, setting: Setti
     left = width - setting.first
     hyphens = style.justified and style.script in {"latin", "cyrillic", "greek"}
     for word in words:
+        word = fit(style, word, width - setting.hang, setting.face, setting.scale)
         extent = style.width(word, setting.face, setting.scale)
         if extent > left and lines[-1]:
             if hyphens and left > 0.14 * width and len(word) > 6:
@@ -84,22 +85,31 @@ def _set_line(
 ) -> None:
     style, scale = draft.style, setting.scale
     ink = setting.ink or style.ink
-    extents = [style.width(word, setting.face, scale) for word in words]
+    looks = [_emphasis(draft, ink) if draft.chance(setting.emphasis) else (setting.face, ink) for _ in words]
+    extents = [style.width(word, face, scale) for word, (face, _) in zip(words, looks, strict=True)]
     space = _space(style, setting)
     natural = sum(extents) + space * (len(words) - 1)
     backwards = is_right_to_left(words[0]) if words else False
     if stretch and len(words) > 1:
-        space += max(0.0, min(room - natural, 0.3 * room)) / (len(words) - 1)
-    at = x if stretch else _line_start("right" if backwards and setting.align != "center" else setting.align, x, room, natural)
-    pairs = list(zip(words, extents, strict=True))
-    if not (stretch or backwards or setting.emphasis) and style.script not in ("thai", "devanagari", "arabic", "hebrew"):
+        space = max(0.5 * space, space + min(room - natural, 0.3 * room) / (len(words) - 1))
+    at = (
+        x
+        if stretch
+        else _line_start(
+            "right" if backwards and setting.align != "center" else setting.align, x, room, natural
+        )
+    )
+    pairs = list(zip(words, extents, looks, strict=True))
+    if not (stretch or backwards or setting.emphasis) and style.script not in (
+        "thai",
+        "devanagari",
+        "arabic",
+        "hebrew",
+    ):
         joined = (" " if space else "").join(words)
         draft.sheet.text(at, y, joined, style.font(setting.face, scale), ink)
         return
-    for word, extent in reversed(pairs) if backwards else pairs:
-        face, shown = setting.face, ink
-        if setting.emphasis and draft.chance(setting.emphasis):
-            face, shown = _emphasis(draft, ink)
+    for word, extent, (face, shown) in reversed(pairs) if backwards else pairs:
         draft.sheet.text(at, y, word, style.font(face, scale), shown)
         at += extent + space
 
@@ -136,5 +146,7 @@ def set_line(
         return 0.0
     text = fit(draft.style, text, area.width, face, scale)
     x = area.x + {"left": 0.0, "center": area.width / 2, "right": area.width}[align]
-    draft.sheet.text(x, area.y + 0.78 * pitch, text, draft.style.font(face, scale), ink or draft.style.ink, align)
+    draft.sheet.text(
+        x, area.y + 0.78 * pitch, text, draft.style.font(face, scale), ink or draft.style.ink, align
+    )
     return pitch
