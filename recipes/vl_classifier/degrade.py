@@ -1,7 +1,7 @@
-"""What copiers, scanners, fax machines, phones and years do to a page: the same law for LOW and for HIGH ones.
+"""What copiers, scanners, fax machines, phones and years do to a page: one law for LOW and for HIGH ones.
 
-Images are uint8, grayscale (height, width) or BGR (height, width, 3); shape and type stay as they are. A geometric
-degradation also gives the 3 x 3 matrix that takes pixels of the page to pixels of the result.
+Images are uint8, grayscale (height, width) or BGR (height, width, 3); shape and type stay as they are. A
+geometric degradation also gives the 3 x 3 matrix that takes pixels of the page to pixels of the result.
 """
 
 from __future__ import annotations
@@ -13,213 +13,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.vl_classifier.degrade_geometry import crop_margins, phone, skew
+from recipes.vl_classifier.degrade_plain import (
+    Degradation,
+    Image,
+    at_dpi,
+    bleed_through,
+    blur,
+    dark,
+    faded,
+    grey,
+    invert,
+    jpeg,
+    jpeg_of,
+    like,
+    low_resolution,
+    marks,
+    motion,
+    noise,
+    one_bit,
+    shadow,
+    to_gray,
+    uneven_light,
+    yellowed,
+)
 from recipes.vl_classifier.rule import Box
 
-Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
-Degradation = Callable[[Image, np.random.Generator], Image]
+
 GeometricDegradation = Callable[[Image, np.random.Generator], tuple[Image, Matrix]]
 
-
-def _gray(image: Image) -> Image:
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-
-def _like(gray: Image, image: Image) -> Image:
-    """A grayscale picture with as many channels as `image`."""
-    return gray if image.ndim == 2 else cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
-
-
-def _field(
-    shape: tuple[int, ...], generator: np.random.Generator, cells: int, low: float, high: float
-) -> NDArray[np.float32]:
-    """A smooth field of factors over a page."""
-    coarse = generator.uniform(low, high, (cells, cells)).astype(np.float32)
-    return cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def _scaled(image: Image, field: NDArray[np.float32]) -> Image:
-    """The page times a field of factors up to 1."""
-    factors = np.clip(field * 255, 0, 255).astype(np.uint8)
-    return cv2.multiply(image, _like(factors, image), scale=1 / 255)
-
-
-def jpeg(image: Image, generator: np.random.Generator) -> Image:
-    """JPEG of quality 15 to 95."""
-    return _jpeg(image, int(generator.integers(15, 96)))
-
-
-def _jpeg(image: Image, quality: int) -> Image:
-    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE if image.ndim == 2 else cv2.IMREAD_COLOR)
-
-
-def blur(image: Image, generator: np.random.Generator) -> Image:
-    """Gaussian blur of 0.4 to 2 pixels."""
-    return cv2.GaussianBlur(image, (0, 0), float(generator.uniform(0.4, 2.0)))
-
-
-def motion(image: Image, generator: np.random.Generator) -> Image:
-    """A shaken hand: blur of 3 to 9 pixels along one direction."""
-    length = int(generator.integers(3, 10)) | 1
-    kernel = np.zeros((length, length), np.float32)
-    turn, half = generator.uniform(0, np.pi), length // 2
-    end = (round(half + half * np.cos(turn)), round(half + half * np.sin(turn)))
-    cv2.line(kernel, (2 * half - end[0], 2 * half - end[1]), end, 1.0, 1)
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
-
-
-def noise(image: Image, generator: np.random.Generator) -> Image:
-    """Sensor noise, or specks."""
-    if generator.random() < 0.3:
-        specks = int(image.shape[0] * image.shape[1] * generator.uniform(0.0002, 0.003))
-        out = image.copy()
-        rows, columns = (
-            generator.integers(0, image.shape[0], specks),
-            generator.integers(0, image.shape[1], specks),
-        )
-        out[rows, columns] = generator.integers(0, 2) * 255
-        return out
-    tile = generator.normal(128, float(generator.uniform(3, 18)), (256, 256)).astype(np.float32)
-    whole = np.tile(
-        np.clip(tile, 0, 255).astype(np.uint8), (image.shape[0] // 256 + 1, image.shape[1] // 256 + 1)
-    )
-    grain = _like(np.ascontiguousarray(whole[: image.shape[0], : image.shape[1]]), image)
-    return cv2.addWeighted(image, 1.0, grain, 1.0, -128)
-
-
-def low_resolution(image: Image, generator: np.random.Generator) -> Image:
-    """As if scanned at 60 to 110 dots an inch, for a page 11 inches tall."""
-    return _at_dpi(image, float(generator.uniform(60, 110)))
-
-
-def _at_dpi(image: Image, dpi: float) -> Image:
-    share = min(1.0, dpi * 11 / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
-def shadow(image: Image, generator: np.random.Generator) -> Image:
-    """A gradient across the page, as of a book's fold or a lamp on one side."""
-    ramp = np.linspace(float(generator.uniform(0.35, 0.85)), 1.0, 64, dtype=np.float32) ** float(
-        generator.uniform(0.4, 1.0)
-    )
-    ramp = ramp[:: int(generator.choice([-1, 1]))]
-    strip = ramp[None] if generator.random() < 0.6 else ramp[:, None]
-    return _scaled(image, cv2.resize(np.ascontiguousarray(strip), (image.shape[1], image.shape[0])))
-
-
-def uneven_light(image: Image, generator: np.random.Generator) -> Image:
-    """Brighter and darker places."""
-    return _scaled(image, _field(image.shape, generator, int(generator.integers(2, 6)), 0.6, 1.0))
-
-
-def bleed_through(image: Image, generator: np.random.Generator) -> Image:
-    """Faint mirrored print from the back: the page itself, mirrored and moved."""
-    back = cv2.GaussianBlur(_gray(image)[:, ::-1], (0, 0), 1.6)
-    back = np.roll(back, int(generator.integers(20, 200)), axis=0)
-    strength = float(generator.uniform(0.08, 0.28))
-    veil = cv2.addWeighted(back, strength, np.full_like(back, 255), 1 - strength, 0)
-    return np.minimum(image, _like(veil, image))
-
-
-def grey(image: Image, _: np.random.Generator) -> Image:
-    """Colour taken away."""
-    return _like(_gray(image), image)
-
-
-def one_bit(image: Image, generator: np.random.Generator) -> Image:
-    """Black and white: a fixed threshold, Otsu's, a local one or an ordered screen."""
-    gray, kind = _gray(image), generator.integers(4)
-    if kind == 0:
-        _, out = cv2.threshold(gray, float(generator.uniform(110, 200)), 255, cv2.THRESH_BINARY)
-    elif kind == 1:
-        _, out = cv2.threshold(gray, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    elif kind == 2:
-        out = cv2.adaptiveThreshold(gray, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 31, 12)
-    else:
-        out = _screened(gray)
-    return _like(out, image)
-
-
-def _screened(gray: Image) -> Image:
-    """An ordered 4 x 4 dither."""
-    bayer = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.uint8) * 16 + 8
-    screen = np.tile(bayer, (gray.shape[0] // 4 + 1, gray.shape[1] // 4 + 1))[
-        : gray.shape[0], : gray.shape[1]
-    ]
-    return np.where(gray > screen, 255, 0).astype(np.uint8)
-
-
-def invert(image: Image, _: np.random.Generator) -> Image:
-    """A negative."""
-    return 255 - image
-
-
-def faded(image: Image, generator: np.random.Generator) -> Image:
-    """Pale ink: dark tones lifted, with more light lost in places."""
-    floor = float(generator.uniform(60, 170))
-    return cv2.convertScaleAbs(image, alpha=(255 - floor) / 255, beta=floor)
-
-
-def dark(image: Image, generator: np.random.Generator) -> Image:
-    """Too much ink, or a grey ground."""
-    table = (
-        255 * (np.arange(256) / 255) ** generator.uniform(1.2, 2.2) * generator.uniform(0.75, 1.0)
-    ).astype(np.uint8)
-    return cv2.LUT(image, table)
-
-
-def yellowed(image: Image, generator: np.random.Generator) -> Image:
-    """Old paper."""
-    if image.ndim == 2:
-        return cv2.convertScaleAbs(image, alpha=float(generator.uniform(0.8, 0.95)))
-    tint = np.array(
-        [generator.uniform(0.65, 0.85), generator.uniform(0.82, 0.95), generator.uniform(0.9, 1.0)]
-    )
-    return cv2.merge(
-        [
-            cv2.convertScaleAbs(part, alpha=float(share))
-            for part, share in zip(cv2.split(image), tint, strict=True)
-        ]
-    )
-
-
-def marks(image: Image, generator: np.random.Generator) -> Image:
-    """Punch holes, a staple, a crease or dark scan borders."""
-    out, (height, width) = image.copy(), image.shape[:2]
-    kind, ink = generator.integers(4), int(generator.integers(0, 120))
-    colour = (ink, ink, ink)
-    if kind == 0:
-        x, radius = int(width * 0.035), max(4, int(width * 0.012))
-        for share in (0.36, 0.64) if generator.random() < 0.6 else (0.2, 0.5, 0.8):
-            cv2.circle(out, (x, int(height * share)), radius, colour, -1, cv2.LINE_AA)
-    elif kind == 1:
-        x, y = int(width * 0.06), int(height * 0.04)
-        cv2.line(
-            out, (x, y), (x + int(width * 0.03), y + int(generator.integers(-9, 10))), colour, 3, cv2.LINE_AA
-        )
-    elif kind == 2:
-        y = int(height * generator.uniform(0.3, 0.7))
-        cv2.line(out, (0, y), (width, y + int(generator.integers(-8, 9))), (200, 200, 200), 2, cv2.LINE_AA)
-    else:
-        for side in range(4):
-            if generator.random() < 0.5:
-                deep = int(width * generator.uniform(0.003, 0.03))
-                out[
-                    (slice(None, deep), slice(-deep, None), slice(None), slice(None))[side],
-                    (slice(None), slice(None), slice(None, deep), slice(-deep, None))[side],
-                ] = ink
-    return out
-
-
 PLAIN: dict[Degradation, float] = {
-    jpeg: 5, blur: 3, motion: 1, noise: 3, low_resolution: 3, shadow: 2, uneven_light: 2, bleed_through: 1, grey: 2,
-    one_bit: 2.5, invert: 0.25, faded: 1.5, dark: 1, yellowed: 1, marks: 1.5,
+    jpeg: 5, blur: 3, motion: 1, noise: 3, low_resolution: 3, shadow: 2, uneven_light: 2, bleed_through: 1,
+    grey: 2, one_bit: 2.5, invert: 0.25, faded: 1.5, dark: 1, yellowed: 1, marks: 1.5,
 }  # fmt: skip
+
 GEOMETRIC: dict[GeometricDegradation, float] = {skew: 4, phone: 2, crop_margins: 3}
+
 # Odds of 0, 1, 2 and 3 degradations, and of one of them being geometric.
 _COUNT_ODDS = (0.25, 0.35, 0.25, 0.15)
+
 _GEOMETRIC_ODDS = 0.3
 
 
@@ -245,7 +77,10 @@ def degrade(image: Image, generator: np.random.Generator) -> Image:
 
 
 def mapped_box(box: Box, matrix: Matrix, shape: tuple[int, ...]) -> Box:
-    """The upright box round a box taken along by a matrix, cut to the image; shares of `shape` (height, width)."""
+    """The upright box round a box taken along by a matrix, cut to the image of `shape` (height, width, ...).
+
+    Boxes are in shares of the image, the matrix in pixels.
+    """
     kind, left, top, right, bottom = box
     size = np.array([shape[1], shape[0]], np.float64)
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) * size
@@ -255,18 +90,18 @@ def mapped_box(box: Box, matrix: Matrix, shape: tuple[int, ...]) -> Box:
 
 
 NAMED: dict[str, GeometricDegradation] = {
-    "jpeg-30": lambda image, _: (_jpeg(image, 30), np.eye(3)),
+    "jpeg-30": lambda image, _: (jpeg_of(image, 30), np.eye(3)),
     "blur": lambda image, _: (cv2.GaussianBlur(image, (0, 0), 1.5), np.eye(3)),
     "skew": lambda image, generator: skew(image, generator, 3.0),
     "one-bit": lambda image, _: (
-        _like(cv2.threshold(_gray(image), 160, 255, cv2.THRESH_BINARY)[1], image),
+        like(cv2.threshold(to_gray(image), 160, 255, cv2.THRESH_BINARY)[1], image),
         np.eye(3),
     ),
-    "dpi-60": lambda image, _: (_at_dpi(image, 60), np.eye(3)),
+    "dpi-60": lambda image, _: (at_dpi(image, 60), np.eye(3)),
     "phone": phone,
 }
 
 
 def named(image: Image, name: str, seed: int = 0) -> tuple[Image, Matrix]:
-    """Apply one degradation of `NAMED` at its fixed strength; the seed draws only its direction and surroundings."""
+    """Apply one of `NAMED` at its fixed strength; the seed draws only its direction and surroundings."""
     return NAMED[name](image, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""Drawn pages are known exactly and come out the same every time; worn pages keep their shape and carry boxes along."""
+"""Drawn pages are known exactly and repeat; worn pages keep their shape and carry boxes along."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def draw():
     pytest.importorskip("uharfbuzz")
     from recipes.vl_classifier.drawn import draw as drawing
     from recipes.vl_classifier.drawn import fonts
-    from recipes.vl_classifier.drawn.pages import Assets
+    from recipes.vl_classifier.drawn.layout import Assets
 
     if not any(family.covers("Aa") for family in fonts.families(SYSTEM_FONTS).values()):
         pytest.skip("no known typeface is installed")

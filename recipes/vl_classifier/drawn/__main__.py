@@ -10,7 +10,7 @@ import cv2
 from rich.progress import track
 
 from recipes.vl_classifier.drawn.draw import draw_page
-from recipes.vl_classifier.drawn.pages import Assets
+from recipes.vl_classifier.drawn.layout import Assets
 from recipes.vl_classifier.records import Page, write_pages
 
 

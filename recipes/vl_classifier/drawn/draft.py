@@ -1,4 +1,4 @@
-"""A page being drawn: its sheet, its typographic style, its text and its randomness, handed to every element."""
+"""A page being drawn: its sheet, its typography, its text and its randomness, handed to every element."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recipes.vl_classifier.drawn.sheet import WHITE, Color, Sheet
 from recipes.vl_classifier.drawn.texts import SCRIPT_OF, Prose, corpus
 
 ACCENTS: tuple[Color, ...] = (
-    (31, 73, 125), (0, 90, 156), (192, 0, 0), (0, 102, 51), (102, 0, 102), (215, 7, 81), (198, 89, 17), (0, 112, 120),
-    (64, 64, 64), (120, 60, 20), (20, 120, 200), (85, 107, 47), (0, 0, 160), (139, 0, 0),
+    (31, 73, 125), (0, 90, 156), (192, 0, 0), (0, 102, 51), (102, 0, 102), (215, 7, 81), (198, 89, 17),
+    (0, 112, 120), (64, 64, 64), (120, 60, 20), (20, 120, 200), (85, 107, 47), (0, 0, 160), (139, 0, 0),
 )  # fmt: skip
 # Scripts of pages, by weight: most real pages are Latin.
 _SCRIPT_WEIGHTS = {
-    "latin": 74, "cyrillic": 6, "greek": 2.5, "japanese": 5, "chinese": 5, "korean": 3, "arabic": 1.5, "hebrew": 1,
-    "devanagari": 1, "thai": 1,
+    "latin": 74, "cyrillic": 6, "greek": 2.5, "japanese": 5, "chinese": 5, "korean": 3, "arabic": 1.5,
+    "hebrew": 1, "devanagari": 1, "thai": 1,
 }  # fmt: skip
 
 
@@ -205,7 +205,8 @@ def new_style(random: randomness.Random, fonts_folder: Path, size: float) -> Sty
     ink = _darkened((255, 255, 255), random.choice([0.0, 0.0, 0.0, 0.07, 0.13, 0.2, 0.27]))
     spaced = random.random() < 0.6
     return Style(
-        language=language, script=script, body=body, heading=heading, mono=_pick(random, known, fonts.MONO, "Aa0"), size=size,
+        language=language, script=script, body=body, heading=heading, 
+        mono=_pick(random, known, fonts.MONO, "Aa0"), size=size,
         leading=random.uniform(1.12, 1.32) if random.random() < 0.8 else random.uniform(1.3, 1.8), ink=ink,
         heading_ink=accent if random.random() < 0.6 else ink, accent=accent,
         background=_background(random, coloured), coloured=coloured, justified=random.random() < 0.6,

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.vl_classifier.drawn.draft import Draft
-from recipes.vl_classifier.drawn.pages import Assets, body_of, maker_of, new_draft
+from recipes.vl_classifier.drawn.layout import Assets, body_of, new_draft
+from recipes.vl_classifier.drawn.pages import maker_of
 from recipes.vl_classifier.rule import Box, high_share, label_of
 
 # A page whose HIGH content came out between the two bounds of the rule, or missing, is drawn again so often.
 _TRIES = 8
 # LOW kinds, those first that tell most of a page.
-_PROMINENCE = ("contents", "index", "references", "form-letter", "blank", "short", "formula", "code", "framed-text",
-               "list", "columns", "paragraphs", "headings", "rule")  # fmt: skip
+_PROMINENCE = ("contents", "index", "references", "form-letter", "blank", "short", "formula", "code",
+               "framed-text", "list", "columns", "paragraphs", "headings", "rule")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Drawn:
 
 
 def _kinds(draft: Draft) -> tuple[str, ...]:
-    """What is on the page, the most prominent first: HIGH content by its area, but not a mere logo, then text."""
+    """What is on the page, the most prominent first; a mere logo comes after the text."""
     areas: dict[str, float] = {}
     for kind, left, top, right, bottom in draft.sheet.boxes:
         areas[kind] = areas.get(kind, 0.0) + (right - left) * (bottom - top)
@@ -42,7 +43,7 @@ def _kinds(draft: Draft) -> tuple[str, ...]:
 
 
 def draw_page(seed: int, number: int, assets: Assets) -> Drawn:
-    """Draw page `number` of a seed: LOW where the number is even, else HIGH. The same arguments, the same page."""
+    """Draw page `number` of a seed: LOW where it is even, else HIGH. Same arguments, same page."""
     wanted = "HIGH" if number % 2 else "LOW"
     for attempt in range(_TRIES):
         random = randomness.Random(f"{seed}/{number}/{attempt}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from recipes.vl_classifier.drawn import forms, lists, pictures, prose
-from recipes.vl_classifier.drawn.axes import CHARTS
-from recipes.vl_classifier.drawn.diagrams import DIAGRAMS
+from recipes.vl_classifier.drawn import forms, lists, pictures, prose, windows
+from recipes.vl_classifier.drawn.axis_charts import CHARTS
 from recipes.vl_classifier.drawn.draft import Area, Draft
 from recipes.vl_classifier.drawn.formulas import formula
+from recipes.vl_classifier.drawn.graphs import DIAGRAMS
 from recipes.vl_classifier.drawn.line_art import LINE_ART
+from recipes.vl_classifier.drawn.listings import code
+from recipes.vl_classifier.drawn.notes import framed_note
 from recipes.vl_classifier.drawn.round_charts import ROUND_CHARTS
 from recipes.vl_classifier.drawn.tables import table
 from recipes.vl_classifier.drawn.typeset import Setting, set_words
@@ -23,19 +25,19 @@ MANNERS: tuple[dict[Block, float], ...] = (
     {
         prose.paragraph: 6,
         prose.heading: 2,
-        prose.code: 4,
-        prose.framed_note: 1,
+        code: 4,
+        framed_note: 1,
         prose.bullets: 1,
         prose.definitions: 1,
     },
-    {prose.paragraph: 6, prose.heading: 2, prose.bullets: 3, prose.framed_note: 2, prose.code: 1},
+    {prose.paragraph: 6, prose.heading: 2, prose.bullets: 3, framed_note: 2, code: 1},
     {prose.definitions: 6, prose.heading: 2, prose.paragraph: 2},
     {prose.paragraph: 10, prose.verse: 0.6, prose.quote: 0.6},
     {prose.clauses: 8, prose.heading: 2, prose.paragraph: 2},
     {prose.dialogue: 8, prose.heading: 0.5, prose.paragraph: 1},
-    {prose.code: 9, prose.paragraph: 2, prose.heading: 1},
+    {code: 9, prose.paragraph: 2, prose.heading: 1},
     {prose.bullets: 8, prose.heading: 3, prose.paragraph: 1},
-    {prose.framed_note: 4, prose.paragraph: 4, prose.heading: 1.5},
+    {framed_note: 4, prose.paragraph: 4, prose.heading: 1.5},
     {prose.paragraph: 1},
 )
 _MANNER_WEIGHTS = (9, 6, 6, 5, 3, 3, 3, 1.5, 2.5, 2, 1.5, 3)
@@ -94,13 +96,13 @@ _PICTURES: dict[str, tuple[Callable[[Draft, Area], tuple[str, Area]], float]] = 
     "figure": (_figure, 3),
     "photo": (lambda draft, area: ("photo", pictures.photo(draft, area)), 5),
     "map": (lambda draft, area: ("map", pictures.map_(draft, area)), 1.5),
-    "screenshot": (lambda draft, area: ("screenshot", pictures.screenshot(draft, area)), 3),
+    "screenshot": (lambda draft, area: ("screenshot", windows.screenshot(draft, area)), 3),
     "form": (_form, 1),
 }
 
 
 def picture(draft: Draft, area: Area, kind: str | None = None) -> Area:
-    """Any HIGH element but a table, filling an area as its shape lets it; marks it and returns where it lies."""
+    """Any HIGH element but a table, as large as an area lets it be; marks it and returns where it lies."""
     kind = kind or draft.random.choices(list(_PICTURES), [weight for _, weight in _PICTURES.values()])[0]
     name, place = _PICTURES[kind][0](draft, area)
     if name:
@@ -110,9 +112,10 @@ def picture(draft: Draft, area: Area, kind: str | None = None) -> Area:
 
 def _caption(draft: Draft, area: Area, word: str) -> float:
     style, random = draft.style, draft.random
-    count = random.choice([3, 6, 12, 25])
+    count, chapter = random.choice([3, 6, 12, 25]), random.choice(["", f"{random.randint(1, 9)}."])
     words = [
-        *f"{word} {random.choice(['', f'{random.randint(1, 9)}.'])}{random.randint(1, 30)}{random.choice([':', '.', ' –'])}".split(),
+        word,
+        *f"{chapter}{random.randint(1, 30)}{random.choice([':', '.', ' –'])}".split(),
         *draft.prose.words(count),
     ]
     wide = sum(style.width(w) for w in words) > area.width * 0.9

@@ -19,30 +19,31 @@ from recipes.vl_classifier.drawn.shaping import know_file
 
 PACKAGES = (
     "fonts-adf-accanthis", "fonts-adf-gillius", "fonts-anonymous-pro", "fonts-arphic-uming", "fonts-breip",
-    "fonts-cabin", "fonts-cantarell", "fonts-cmu", "fonts-comic-neue", "fonts-courier-prime", "fonts-croscore",
-    "fonts-crosextra-caladea", "fonts-crosextra-carlito", "fonts-dancingscript", "fonts-dejavu-core",
-    "fonts-dejavu-extra", "fonts-droid-fallback", "fonts-ebgaramond", "fonts-fanwood", "fonts-firacode",
-    "fonts-freefont-otf", "fonts-gfs-didot", "fonts-gnutypewriter", "fonts-goudybookletter", "fonts-hack-ttf",
-    "fonts-hosny-amiri", "fonts-humor-sans", "fonts-inconsolata", "fonts-inter", "fonts-ipafont-mincho",
-    "fonts-junicode", "fonts-kristi", "fonts-lato", "fonts-liberation2", "fonts-linuxlibertine", "fonts-lmodern",
-    "fonts-lohit-deva", "fonts-nanum", "fonts-noto-core", "fonts-ocr-a", "fonts-ocr-b", "fonts-oldstandard",
-    "fonts-open-sans", "fonts-paratype", "fonts-prociono", "fonts-quattrocento", "fonts-roboto-slab",
-    "fonts-roboto-unhinted", "fonts-sil-gentium", "fonts-stix", "fonts-takao-mincho", "fonts-texgyre",
-    "fonts-thai-tlwg-ttf", "fonts-tuffy", "fonts-urw-base35", "fonts-vlgothic", "fonts-vollkorn",
-    "fonts-wqy-microhei",
+    "fonts-cabin", "fonts-cantarell", "fonts-cmu", "fonts-comic-neue", "fonts-courier-prime",
+    "fonts-croscore", "fonts-crosextra-caladea", "fonts-crosextra-carlito", "fonts-dancingscript",
+    "fonts-dejavu-core", "fonts-dejavu-extra", "fonts-droid-fallback", "fonts-ebgaramond", "fonts-fanwood",
+    "fonts-firacode", "fonts-freefont-otf", "fonts-gfs-didot", "fonts-gnutypewriter",
+    "fonts-goudybookletter", "fonts-hack-ttf", "fonts-hosny-amiri", "fonts-humor-sans", "fonts-inconsolata",
+    "fonts-inter", "fonts-ipafont-mincho", "fonts-junicode", "fonts-kristi", "fonts-lato",
+    "fonts-liberation2", "fonts-linuxlibertine", "fonts-lmodern", "fonts-lohit-deva", "fonts-nanum",
+    "fonts-noto-core", "fonts-ocr-a", "fonts-ocr-b", "fonts-oldstandard", "fonts-open-sans",
+    "fonts-paratype", "fonts-prociono", "fonts-quattrocento", "fonts-roboto-slab", "fonts-roboto-unhinted",
+    "fonts-sil-gentium", "fonts-stix", "fonts-takao-mincho", "fonts-texgyre", "fonts-thai-tlwg-ttf",
+    "fonts-tuffy", "fonts-urw-base35", "fonts-vlgothic", "fonts-vollkorn", "fonts-wqy-microhei",
 )  # fmt: skip
 
 SERIF = (
-    "CMU Serif", "Latin Modern Roman", "TeX Gyre Termes", "TeX Gyre Pagella", "TeX Gyre Bonum", "TeX Gyre Schola",
-    "Liberation Serif", "Nimbus Roman", "P052", "C059", "URW Bookman", "Linux Libertine O", "EB Garamond",
-    "DejaVu Serif", "Caladea", "Junicode", "Old Standard TT", "Gentium", "Vollkorn", "PT Serif", "FreeSerif",
-    "Noto Serif", "Goudy Bookletter 1911", "Fanwood", "Prociono", "Quattrocento", "Roboto Slab", "Tinos",
-    "Accanthis ADF Std", "GFS Didot",
+    "CMU Serif", "Latin Modern Roman", "TeX Gyre Termes", "TeX Gyre Pagella", "TeX Gyre Bonum",
+    "TeX Gyre Schola", "Liberation Serif", "Nimbus Roman", "P052", "C059", "URW Bookman",
+    "Linux Libertine O", "EB Garamond", "DejaVu Serif", "Caladea", "Junicode", "Old Standard TT", "Gentium",
+    "Vollkorn", "PT Serif", "FreeSerif", "Noto Serif", "Goudy Bookletter 1911", "Fanwood", "Prociono",
+    "Quattrocento", "Roboto Slab", "Tinos", "Accanthis ADF Std", "GFS Didot",
 )  # fmt: skip
 SANS = (
-    "Liberation Sans", "Nimbus Sans", "TeX Gyre Heros", "DejaVu Sans", "Carlito", "Open Sans", "Roboto", "Lato",
-    "CMU Sans Serif", "Latin Modern Sans", "Linux Biolinum O", "Cantarell", "Cabin", "PT Sans", "FreeSans", "Noto Sans",
-    "Inter", "Arimo", "Gillius ADF", "URW Gothic", "TeX Gyre Adventor", "Tuffy", "Liberation Sans Narrow",
+    "Liberation Sans", "Nimbus Sans", "TeX Gyre Heros", "DejaVu Sans", "Carlito", "Open Sans", "Roboto",
+    "Lato", "CMU Sans Serif", "Latin Modern Sans", "Linux Biolinum O", "Cantarell", "Cabin", "PT Sans",
+    "FreeSans", "Noto Sans", "Inter", "Arimo", "Gillius ADF", "URW Gothic", "TeX Gyre Adventor", "Tuffy",
+    "Liberation Sans Narrow",
 )  # fmt: skip
 MONO = (
     "DejaVu Sans Mono", "Liberation Mono", "CMU Typewriter Text", "Latin Modern Mono", "Nimbus Mono PS",
@@ -89,7 +90,9 @@ class Family:
     def covers(self, letters: str) -> bool:
         """Whether every cut has nearly all of these letters."""
         if letters not in self._covered:
-            least = min(sum(map(bool, map(cut.unicharToGlyph, map(ord, letters)))) for cut in self.cuts.values())
+            least = min(
+                sum(map(bool, map(cut.unicharToGlyph, map(ord, letters)))) for cut in self.cuts.values()
+            )
             self._covered[letters] = least >= 0.99 * len(letters)
         return self._covered[letters]
 

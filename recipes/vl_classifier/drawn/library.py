@@ -1,7 +1,7 @@
 """Real pictures for drawn pages, from Debian packages of free documentation and wallpapers.
 
-`python -m recipes.vl_classifier.drawn.library OUT` downloads the packages and sorts their pictures into one folder a
-kind; nothing of them is kept here.
+`python -m recipes.vl_classifier.drawn.library OUT` downloads the packages and sorts their pictures into one
+folder a kind; nothing of them is kept here.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import cv2
 import numpy as np
 
 PACKAGES = (
-    "doxygen-doc", "gimp-help-en", "gnome-user-docs", "grass-doc", "libboost1.81-doc", "mate-backgrounds", "opencv-doc",
-    "python-skimage-doc", "ukui-wallpapers", "wireshark-doc",
+    "doxygen-doc", "gimp-help-en", "gnome-user-docs", "grass-doc", "libboost1.81-doc", "mate-backgrounds",
+    "opencv-doc", "python-skimage-doc", "ukui-wallpapers", "wireshark-doc",
 )  # fmt: skip
 # Parts of a path, the first that fits tells the kind; paths that fit none are left out.
 _KINDS = (
-    ("gimp/2.0/help/images/en/filters/examples", "photo"), ("gimp/2.0/help/images/en/toolbox/examples", "photo"),
-    ("images/en/tutorials", "photo"), ("gimp/2.0/help", "screenshot"), ("wireshark", "screenshot"), ("gnome-help", "screenshot"),
-    ("grass-doc/html/wxGUI", "screenshot"), ("grass-doc/html/g_gui", "screenshot"), ("grass-doc/html", "map"),
-    ("skimage-doc/html/_images", "chart"), ("opencv4/html", "diagram"), ("opencv-doc/examples", "photo"),
-    ("doxygen/html", "diagram"), ("libboost", "diagram"), ("backgrounds", "photo"), ("wallpapers", "photo"),
+    ("gimp/2.0/help/images/en/filters/examples", "photo"),
+    ("gimp/2.0/help/images/en/toolbox/examples", "photo"), ("images/en/tutorials", "photo"),
+    ("gimp/2.0/help", "screenshot"), ("wireshark", "screenshot"), ("gnome-help", "screenshot"),
+    ("grass-doc/html/wxGUI", "screenshot"), ("grass-doc/html/g_gui", "screenshot"),
+    ("grass-doc/html", "map"), ("skimage-doc/html/_images", "chart"), ("opencv4/html", "diagram"),
+    ("opencv-doc/examples", "photo"), ("doxygen/html", "diagram"), ("libboost", "diagram"),
+    ("backgrounds", "photo"), ("wallpapers", "photo"),
 )  # fmt: skip
 # Photographs of text are text, and thumbnails show nothing.
 _NOT_PICTURES = ("text", "thumb", "notes", "ocr", "alphamat")

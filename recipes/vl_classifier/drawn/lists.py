@@ -95,7 +95,9 @@ def bibliography(draft: Draft, area: Area) -> float:
             f"{draft.prose.label(10)} {random.choice('ABCDEGHJKLMNPRST')}."
             for _ in range(random.randint(1, 4))
         )
-        place = f"{draft.prose.phrase(2, 5)}, {random.randint(1, 80)}:{random.randint(1, 900)}–{random.randint(901, 1800)}, {random.randint(1950, 2024)}."
+        journal = draft.prose.phrase(2, 5)
+        pages = f"{random.randint(1, 80)}:{random.randint(1, 900)}–{random.randint(901, 1800)}"
+        place = f"{journal}, {pages}, {random.randint(1950, 2024)}."
         entry = f"{authors} {draft.prose.phrase(4, 12)}. {place}"
         first = 0.0 if numbered else -hang
         height = set_words(draft, entry.split(), item, Setting(align="left", first=first, scale=0.95))

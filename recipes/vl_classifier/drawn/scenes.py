@@ -1,4 +1,4 @@
-"""Pictures made of pixels without a camera: skies and hills, textures, portraits of nothing, aerial views, micrographs."""
+"""Pictures made without a camera: skies over hills, textures, lit bodies, house fronts, micrographs."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Sheet:
         self.canvas.scale(pixels_per_pt, pixels_per_pt)
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The page as BGR (height, width, 3), or grayscale (height, width) where nothing on it is coloured."""
+        """The page as BGR (height, width, 3), or as grayscale (height, width) if it has no colour."""
         bgr = self._bgra[:, :, :3]
         blue, green, red = cv2.split(bgr)
         spread = max(int(cv2.absdiff(blue, green).max()), int(cv2.absdiff(red, green).max()))
@@ -129,8 +129,9 @@ class Sheet:
             self.canvas.drawPath(path, _stroke(ink, width, dash))
 
     def rect(
-        self, x: float, y: float, width: float, height: float, fill: Color | None = None, ink: Color | None = None,
-        stroke: float = 0.5, radius: float = 0.0, dash: Sequence[float] = (), alpha: int = 255,
+        self, x: float, y: float, width: float, height: float, fill: Color | None = None,
+        ink: Color | None = None, stroke: float = 0.5, radius: float = 0.0, dash: Sequence[float] = (),
+        alpha: int = 255,
     ) -> None:  # fmt: skip
         """Draw a rectangle, filled, outlined or both."""
         shape = skia.Rect.MakeXYWH(x, y, width, height)
@@ -189,8 +190,8 @@ class Sheet:
         self.canvas.drawImageRect(image, skia.Rect.MakeXYWH(x, y, width, height), sampling)
 
     def arrow(
-        self, x0: float, y0: float, x1: float, y1: float, ink: Color = BLACK, width: float = 0.6, head: float = 4.0,
-        dash: Sequence[float] = (), hollow: bool = False,
+        self, x0: float, y0: float, x1: float, y1: float, ink: Color = BLACK, width: float = 0.6,
+        head: float = 4.0, dash: Sequence[float] = (), hollow: bool = False,
     ) -> None:  # fmt: skip
         """Draw a stroke with a head of `head` points at its end."""
         self.line(x0, y0, x1, y1, ink, width, dash)

@@ -1,4 +1,4 @@
-"""Tables of every look: full grids, three rules, stripes, bare aligned columns; small, wide or over the whole page."""
+"""Tables of every look: full grids, three rules, stripes, bare columns; small, wide or over the page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from recipes.vl_classifier.drawn.draft import Area, Draft
 from recipes.vl_classifier.drawn.sheet import Color
 from recipes.vl_classifier.drawn.typeset import Setting, break_lines, fit, set_words
 
-_LOOKS = ("grid", "grid", "booktabs", "booktabs", "booktabs", "header-rule", "lines", "lines", "stripes", "bare", "bare",
-          "bare", "frame", "columns", "outer")  # fmt: skip
+_LOOKS = ("grid", "grid", "booktabs", "booktabs", "booktabs", "header-rule", "lines", "lines", "stripes",
+          "bare", "bare", "bare", "frame", "columns", "outer")  # fmt: skip
 _RULED = {"grid", "booktabs", "lines", "frame", "columns", "outer"}
-_FILLERS = ("integer", "integer", "decimal", "decimal", "percent", "money", "date", "code", "yes", "word", "word", "phrase",
-            "time", "range", "signed")  # fmt: skip
+_FILLERS = ("integer", "integer", "decimal", "decimal", "percent", "money", "date", "code", "yes", "word",
+            "word", "phrase", "time", "range", "signed")  # fmt: skip
 _LEAST_ROWS = 3
 _TEXTUAL = {"word", "phrase", "code", "yes", "text", "label"}
 
@@ -48,9 +48,12 @@ def _new_look(draft: Draft, name: str | None) -> _Look:
         random.choice([pale, style.accent]) if random.random() < (0.3 if name != "bare" else 0.08) else None
     )
     return _Look(
-        name=name, scale=scale, pad=style.size * random.uniform(0.3, 0.9) + (style.size * 0.5 if name == "bare" else 0),
-        pitch=style.size * scale * random.uniform(1.2, 1.95), stroke=random.choice([0.25, 0.4, 0.5, 0.8, 1.2]), ink=ink,
-        shade=shade, bold_header=random.random() < 0.7, text=(faint, faint, faint) if random.random() < 0.1 else style.ink,
+        name=name, scale=scale,
+        pad=style.size * random.uniform(0.3, 0.9) + (style.size * 0.5 if name == "bare" else 0),
+        pitch=style.size * scale * random.uniform(1.2, 1.95),
+        stroke=random.choice([0.25, 0.4, 0.5, 0.8, 1.2]),
+        ink=ink, shade=shade, bold_header=random.random() < 0.7,
+        text=(faint, faint, faint) if random.random() < 0.1 else style.ink,
     )  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def _column_widths(
 
 
 def table(draft: Draft, area: Area, look_name: str | None = None) -> float:
-    """A table at the top of an area, as tall as the area lets it be; marks itself HIGH and returns its height."""
+    """A table at the top of an area, as tall as it lets it be; marks itself and returns its height."""
     random = draft.random
     look = _new_look(draft, look_name)
     most = int(area.height / look.pitch) - 1
@@ -226,7 +229,8 @@ def _draw_rules(
     rows = [top + sum(heights[:n]) for n in range(len(heights) + 1)]
     columns = [left + sum(widths[:n]) for n in range(len(widths) + 1)]
     across = {"grid": rows, "lines": rows, "booktabs": [rows[0], rows[1], rows[-1]], "header-rule": rows[1:2],
-              "frame": [*rows[:2], rows[-1]], "columns": [*rows[:2], rows[-1]], "outer": [rows[0], rows[-1]]}  # fmt: skip
+              "frame": [*rows[:2], rows[-1]], "columns": [*rows[:2], rows[-1]],
+              "outer": [rows[0], rows[-1]]}  # fmt: skip
     down = {"grid": columns, "columns": columns, "frame": [left, right], "outer": [left, right]}
     for y in across.get(name, []):
         sheet.line(left, y, right, y, look.ink, strong if y in (rows[0], rows[-1]) else look.stroke)

@@ -16,10 +16,11 @@ from pathlib import Path
 # Languages of manual pages and of message catalogues, by the script that they are written in.
 SCRIPT_OF = {
     "cs": "latin", "da": "latin", "de": "latin", "es": "latin", "fi": "latin", "fr": "latin", "hu": "latin",
-    "id": "latin", "it": "latin", "nl": "latin", "pl": "latin", "pt_BR": "latin", "ro": "latin", "sv": "latin",
-    "tr": "latin", "en": "latin", "ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic",
-    "sr": "cyrillic", "el": "greek", "ja": "japanese", "zh_CN": "chinese", "zh_TW": "chinese", "ko": "korean",
-    "ar": "arabic", "fa": "arabic", "he": "hebrew", "hi": "devanagari", "mr": "devanagari", "th": "thai",
+    "id": "latin", "it": "latin", "nl": "latin", "pl": "latin", "pt_BR": "latin", "ro": "latin",
+    "sv": "latin", "tr": "latin", "en": "latin", "ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic",
+    "sr": "cyrillic", "el": "greek", "ja": "japanese", "zh_CN": "chinese", "zh_TW": "chinese",
+    "ko": "korean", "ar": "arabic", "fa": "arabic", "he": "hebrew", "hi": "devanagari", "mr": "devanagari",
+    "th": "thai",
 }  # fmt: skip
 # Written without spaces: a line may end after any letter.
 UNSPACED = ("japanese", "chinese", "thai")
@@ -45,7 +46,9 @@ def _tidy(text: str) -> str:
 
 def _reads_well(text: str) -> bool:
     letters = sum(letter.isalpha() or letter.isspace() for letter in text)
-    return 24 <= len(text) <= 2500 and letters > 0.82 * len(text) and not any(sign in text for sign in _MARKUP)
+    return (
+        24 <= len(text) <= 2500 and letters > 0.82 * len(text) and not any(sign in text for sign in _MARKUP)
+    )
 
 
 def _mostly_ascii(text: str) -> bool:
@@ -173,7 +176,7 @@ class Prose:
         return re.findall(r"[A-Za-z0-9_./-]+|[^\s][、。，．）」]?", text)
 
     def words(self, count: int) -> list[str]:
-        """Running text of `count` words (letters, where the script has no spaces), going on where it stopped."""
+        """Running text of `count` words (letters, if the script has no spaces), going on where it stopped."""
         out: list[str] = []
         while len(out) < count:
             self._at = (self._at + 1) % len(self._texts)
