@@ -21,7 +21,8 @@ def canvas_size(height: int, width: int) -> tuple[int, int]:
 def letterbox(page: Gray) -> tuple[Gray, tuple[float, float, float, float]]:
     """Fits a whole page `[h, w]` into the middle of a white canvas.
 
-    Returns the canvas uint8 and where the page lies in it: (left, top, right, bottom) in shares of the canvas.
+    Returns the canvas uint8 and where the page lies in it: (left, top, right, bottom) in shares of the
+    canvas.
     """
     height, width = page.shape
     rows, columns = canvas_size(height, width)

@@ -1,8 +1,9 @@
 """The classifier's network: a small residual network that sees where on a page the HIGH content is.
 
-Input `[n, 1, h, w]` float32, ink: 0 for white paper, 1 for black; h and w multiples of 32. Output: the page's logit
-`[n]`, above 0 for HIGH, and for training a map of logits `[n, h / 32, w / 32]`, above 0 where a cell holds HIGH content.
-Residual blocks as in He et al. 2015 (arXiv 1512.03385); plain 3x3 convolutions because they quantise well to 8 bits.
+Input `[n, 1, h, w]` float32, ink: 0 for white paper, 1 for black; h and w multiples of 32. Output: the
+page's logit `[n]`, above 0 for HIGH, and for training a map of logits `[n, h / 32, w / 32]`, above 0 where
+a cell holds HIGH content. Residual blocks as in He et al. 2015 (arXiv 1512.03385); plain 3x3 convolutions
+because they quantise well to 8 bits.
 """
 
 from __future__ import annotations

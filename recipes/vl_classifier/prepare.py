@@ -1,8 +1,8 @@
-"""`python -m recipes.vl_classifier.prepare OUT FOLDER ...`: pages of all folders as the network sees them, ready to train.
+"""`python -m recipes.vl_classifier.prepare OUT FOLDER ...`: pages of all folders as the network sees them.
 
-Each page is written once as it is and, for training and validation, some more times degraded, each time anew:
-`canvases.npy` uint8 `[n, 512 * 384]`, of lying pages in rows of 512; `cells.npy` uint8 `[n, 16 * 12]`, of 255 how much of
-a cell holds HIGH content; `rows.jsonl`, what each row is.
+Each page is written once as it is and, for training and validation, some more times degraded, each time
+anew: `canvases.npy` uint8 `[n, 512 * 384]`, of lying pages in rows of 512; `cells.npy` uint8 `[n, 16 *
+12]`, of 255 how much of a cell holds HIGH content; `rows.jsonl`, what each row is.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def rows_of(folder: Path, page: Page, n_copies: int, seed: int) -> list[tuple[Ro
         boxes = [mapped_box(box, matrix, image.shape) for box in page.boxes]
         canvas, place = letterbox(np.ascontiguousarray(seen))
         is_wide = canvas.shape[1] > canvas.shape[0]
-        row = Row(page.image, page.source, page.split, page.kinds[0] if page.kinds else "", page.label == "HIGH",
-                  is_wide, not page.source.startswith("drawn"), copy)  # fmt: skip
+        kind, is_real = page.kinds[0] if page.kinds else "", not page.source.startswith("drawn")
+        is_high = page.label == "HIGH"
+        row = Row(page.image, page.source, page.split, kind, is_high, is_wide, is_real, copy)
         found.append((row, canvas.reshape(-1), cells_of(boxes, place, canvas.shape).reshape(-1)))
     return found
 
@@ -69,7 +70,7 @@ def hash_of(name: str) -> int:
 def cells_of(
     boxes: Sequence[Box], place: tuple[float, float, float, float], shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Returns `[h / 32, w / 32]`: of 255, how much of each cell lies under a HIGH box of the page at `place`."""
+    """Returns `[h / 32, w / 32]`: of 255, how much of each cell is under a HIGH box of the page at `place`."""
     high = np.zeros(shape, np.float32)
     left, top, right, bottom = place
     for kind, x0, y0, x1, y1 in boxes:

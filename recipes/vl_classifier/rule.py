@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 # Text that plain OCR recovers wholly, and what of it looks like more.
-LOW_KINDS = ("paragraphs", "columns", "headings", "list", "code", "contents", "index", "references", "form-letter",
-             "short", "blank", "rule", "formula", "framed-text")  # fmt: skip
+LOW_KINDS = ("paragraphs", "columns", "headings", "list", "code", "contents", "index", "references",
+             "form-letter", "short", "blank", "rule", "formula", "framed-text")  # fmt: skip
 # What OCR loses: the picture itself, or which cell belongs to which.
 HIGH_KINDS = ("chart", "diagram", "figure", "photo", "map", "screenshot", "form", "table-ruled",
               "table-borderless")  # fmt: skip
-# Share of the page from which HIGH content makes the page HIGH. Between the two a page is neither trained on nor
-# judged: people disagree about it.
+# Share of the page from which HIGH content makes the page HIGH. Between the two a page is neither trained on
+# nor judged: people disagree about it.
 LEAST_HIGH_SHARE = 0.05
 MOST_LOW_SHARE = 0.015
 # Cells a side when the union of boxes is counted.
@@ -25,7 +25,8 @@ Box = tuple[str, float, float, float, float]
 def high_share(boxes: Sequence[Box]) -> float:
     """Share (0 to 1) of the page that the union of all HIGH boxes covers.
 
-    A box is (kind, left, top, right, bottom), in shares of the page's width and height from its upper left corner.
+    A box is (kind, left, top, right, bottom), in shares of the page's width and height from its upper left
+    corner.
     """
     cells = np.zeros((_GRID, _GRID), dtype=bool)
     for kind, left, top, right, bottom in boxes:

@@ -1,8 +1,9 @@
-"""`python -m recipes.vl_classifier.train PREPARED OUT --minutes 60`: trains the network, within a time, from a checkpoint on.
+"""`python -m recipes.vl_classifier.train PREPARED OUT --minutes 60`: trains the network within a given time.
 
-The learning rate follows the clock: a warm-up of 5 % of the time, then half a cosine. Weights are averaged over steps
-(exponential moving average), and it is the average that is kept. `checkpoint.pt` is written every few minutes and taken
-up again; `network.pt` holds the averaged weights, `log.jsonl` what was seen on the validation pages.
+The learning rate follows the clock: a warm-up of 5 % of the time, then half a cosine. Weights are averaged
+over steps (exponential moving average), and it is the average that is kept. `checkpoint.pt` is written
+every few minutes and taken up again; `network.pt` holds the averaged weights, `log.jsonl` what was seen on
+the validation pages.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Training:
         self._optimizer.step()
         self._n_steps += 1
         self._follow()
-        return float(loss)
+        return float(loss.detach())
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -100,8 +101,13 @@ class Training:
                 value.copy_(trained[name])
 
     def _save(self) -> None:
-        state = {"network": self._network.state_dict(), "average": self._average.state_dict(),
-                 "optimizer": self._optimizer.state_dict(), "spent_s": self._spent_s, "n_steps": self._n_steps}  # fmt: skip
+        state = {
+            "network": self._network.state_dict(),
+            "average": self._average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "spent_s": self._spent_s,
+            "n_steps": self._n_steps,
+        }
         torch.save(state, self._out / "checkpoint.new")
         (self._out / "checkpoint.new").replace(self._out / "checkpoint.pt")
         torch.save(self._average.state_dict(), self._out / "network.pt")
