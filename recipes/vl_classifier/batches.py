@@ -45,7 +45,7 @@ class Prepared:
 
 
 def training_batches(prepared: Prepared, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yields for ever ink `[n, 1, h, w]`, labels `[n]` and cells `[n, h / 32, w / 32]`, all float32 in 0..1."""
+    """Yields for ever ink `[n, 1, h, w]`, labels `[n]` and cells `[n, h / 32, w / 32]`, all in 0..1."""
     generator = np.random.default_rng(seed)
     pools = {is_wide: _pools(prepared, is_wide) for is_wide in (False, True)}
     while True:

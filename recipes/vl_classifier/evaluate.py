@@ -173,7 +173,8 @@ def tables(result: dict[str, Any]) -> str:
         other = result["baseline"][name]["recall"]
         lines.append(
             f"| {name} | {each['recall']['HIGH']} | {each['recall']['LOW']} | "
-            f"{each['calibration_error']:.1%} | {each['auroc']:.4f} | {other['HIGH'].value:.1%} | {other['LOW'].value:.1%} |"
+            f"{each['calibration_error']:.1%} | {each['auroc']:.4f} | "
+            f"{other['HIGH'].value:.1%} | {other['LOW'].value:.1%} |"
         )
     lines += ["", "| Kind | called as it is |", "|---|---|"]
     lines += [f"| {kind} | {found} |" for kind, found in result["by_kind"].items()]

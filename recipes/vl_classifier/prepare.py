@@ -70,7 +70,7 @@ def hash_of(name: str) -> int:
 def cells_of(
     boxes: Sequence[Box], place: tuple[float, float, float, float], shape: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Returns `[h / 32, w / 32]`: of 255, how much of each cell is under a HIGH box of the page at `place`."""
+    """Returns `[h / 32, w / 32]`: of 255, how much of a cell is under HIGH boxes of the page at `place`."""
     high = np.zeros(shape, np.float32)
     left, top, right, bottom = place
     for kind, x0, y0, x1, y1 in boxes:
