@@ -18,10 +18,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.progress import track
-from turbov2.backends.classifier import GRAPH, SETTINGS, ClassifierBackend
-from turbov2.engine.pictures import view_for
-from turbov2.media.images import ImageFileReader
-from turbov2.media.limits import MediaLimits
 
 from recipes.vl_classifier.baseline import Baseline, measure
 from recipes.vl_classifier.batches import Prepared
@@ -35,6 +31,10 @@ from recipes.vl_classifier.figures import (
     share,
 )
 from recipes.vl_classifier.records import Page, read_pages
+from turbov2.backends.classifier import GRAPH, SETTINGS, ClassifierBackend
+from turbov2.engine.pictures import view_for
+from turbov2.media.images import ImageFileReader
+from turbov2.media.limits import MediaLimits
 from turbov2.types import ClassifyTask, Complexity, LoadSpec
 
 CLEAN = "as it is"

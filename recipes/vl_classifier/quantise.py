@@ -28,11 +28,11 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
-from turbov2.backends.classifier import GRAPH, SETTINGS, ClassifierSettings
 
 from recipes.vl_classifier.batches import Prepared
 from recipes.vl_classifier.canvas import LONG_SIDE, SHORT_SIDE
 from recipes.vl_classifier.network import PageNetwork
+from turbov2.backends.classifier import GRAPH, SETTINGS, ClassifierSettings
 
 N_CALIBRATION = 300
 MISSED = 0.012  # share of HIGH validation pages, degraded ones too, that may fall below the threshold

@@ -1,7 +1,7 @@
 """The page classifier: an ONNX network that gives the odds of a page being HIGH.
 
-Made by `recipes/vl_classifier`. Beside the graph lies `classifier.json`: what pixels the network was trained on,
-and how its number becomes a probability.
+Made by `recipes/vl_classifier`. Beside the graph lies `classifier.json`: on what pixels the network was
+trained, and how its number becomes a probability.
 """
 
 from __future__ import annotations

@@ -166,6 +166,8 @@ class _Form:
 
 
 def _parse_form(request: Request, body: bytes, names: Sequence[str]) -> MediaForm:
+    if not body.rstrip().endswith(b"--"):
+        raise InvalidRequest("the multipart form is cut short: its last boundary is missing; send all of it")
     form = _Form(names)
     header = request.header(b"content-type") or b""
     # Everything is in memory already, within the body's limit: nothing goes to a disk.
