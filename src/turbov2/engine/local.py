@@ -19,7 +19,7 @@ from turbov2.engine.placement import Placement
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
-from turbov2.media import Decoder
+from turbov2.media import Decoder, MediaLimits
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
@@ -80,7 +80,7 @@ class LocalEngine:
         ledger = Ledger(meters.requests, tracer)
         self._embedding = Embedding(catalog, running, meters, ledger)
         self._reranking = Reranking(catalog, running, meters, ledger)
-        self._pictures = Pictures(Decoder())
+        self._pictures = Pictures(_make_decoder(settings))
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
         self._is_started = False
 
@@ -208,3 +208,13 @@ class LocalEngine:
         names = [name for name, each in self._keys.items() if each == key]
         admitted_chars = sum(self._gates.of(name).n_bytes for name in names)
         return reports.resident_status(resident, self._status(resident.spec), admitted_chars, names)
+
+
+def _make_decoder(settings: Settings) -> Decoder:
+    limits = MediaLimits(
+        max_bytes=settings.max_body_bytes,
+        max_pixels=settings.media_max_pixels,
+        max_pages=settings.media_max_pages,
+        timeout_s=settings.media_timeout_s,
+    )
+    return Decoder(limits, n_children=settings.media_children)
