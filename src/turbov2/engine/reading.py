@@ -95,9 +95,7 @@ class Reading:
         image = await self._pictures.upright(document, page, need)
         decode_ns = time.perf_counter_ns() - began_ns
         job = LookJob(image.pixels, _TASK, lane, key_id)
-        found, load_ns = await self._running.look(
-            spec, job, len(request.payload), request.keep_alive_s
-        )
+        found, load_ns = await self._running.look(spec, job, len(request.payload), request.keep_alive_s)
         assert isinstance(found.seen, ReadPage), "a model that reads was asked. This is a bug."
         return ReadResult(
             model=spec.name,
@@ -119,7 +117,7 @@ class Reading:
 
 def _factor(image: Image) -> float:
     """Returns how much larger the upright picture is than the pixels that the model was given."""
-    return image.source_width_px / image.pixels.shape[1]
+    return image.source_width_px / int(image.pixels.shape[1])
 
 
 def _enlarged(line: TextLine, factor: float) -> TextLine:

@@ -126,7 +126,9 @@ def _bands(region: _Region) -> list[list[int]]:
 def _without(gaps: Sequence[Interval], box: NDArray[np.float64], line_height: float) -> list[Interval]:
     """Returns what the box leaves of the gaps, as far as it is wide enough for a gutter."""
     left, right = float(box[0]), float(box[2])
-    pieces = [(start, min(end, left)) for start, end in gaps] + [(max(start, right), end) for start, end in gaps]
+    pieces = [(start, min(end, left)) for start, end in gaps] + [
+        (max(start, right), end) for start, end in gaps
+    ]
     return sorted({piece for piece in pieces if piece[1] - piece[0] >= _GUTTER_WIDTH * line_height})
 
 

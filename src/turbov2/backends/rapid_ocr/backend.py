@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -40,8 +40,8 @@ FILES = ("det.onnx", "rec.onnx", "cls.onnx")
 _N_PARAMETERS = 7_937_000
 # An A3 page at 300 dpi has more; lines of a page that large are large as well.
 _LONG_SIDE_PX = 4096
-# The detector's cost grows with the area. Text of 9 points on A4 is 14 pixels high at the first side, which is
-# enough; where lines turn out to be lower, the page is looked at once more at the second.
+# The detector's cost grows with the area. Text of 9 points on A4 is 14 pixels high at the first side, which
+# is enough; where lines turn out to be lower, the page is looked at once more at the second.
 _DETECTION_SIDES_PX = (1280, 2048)
 _LOW_LINE_PX = 14.0  # box of a line, which is higher than its letters
 _LEAST_CONFIDENCE = 0.5  # below it, what was read are smudges and pictures
@@ -71,9 +71,7 @@ class RapidOcrBackend:
                 raise LoadFailed(f"the model folder has no {name}, which reading needs")
         n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         cv2.setNumThreads(1)  # its threads would stand in the way of the networks'
-        detector, recogniser, classifier = (
-            open_session(Path(spec.files[name]), n_threads) for name in FILES
-        )
+        detector, recogniser, classifier = (open_session(Path(spec.files[name]), n_threads) for name in FILES)
         self._detector = Detector(detector)
         self._recogniser = Recogniser(recogniser)
         self._classifier = UprightClassifier(classifier)
@@ -113,7 +111,7 @@ class RapidOcrBackend:
             degrees += 180
             height, width = page.shape[:2]
             page = turned(page, 180)
-            quads = np.roll(np.float32([width, height]) - quads, 2, axis=1)
+            quads = np.roll(np.array([width, height], np.float32) - quads, 2, axis=1)
         return page, quads, degrees
 
     def _detect(self, page: Pixels) -> Quads:
@@ -147,7 +145,7 @@ def _text_line(line: _Line, degrees: int, width: int, height: int) -> TextLine:
         return np.clip(back, 0, [width, height])
 
     corners = line.quad.astype(np.float64)
-    quad: Quad = tuple(on_page(corners).reshape(-1).round(1).tolist())
+    quad = cast("Quad", tuple(on_page(corners).reshape(-1).round(1).tolist()))
     text = " ".join(word.text for word in line.words)
     words = tuple(_text_word(word, on_page(_corners_of(word, corners))) for word in line.words)
     return TextLine(text, round(line.confidence, 4), quad, words)

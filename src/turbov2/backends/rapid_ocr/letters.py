@@ -1,20 +1,15 @@
-"""Letters of a strip as words: what the recogniser read, and where the ink leaves room for a space. Pure."""
+"""Letters of a strip as words: what the recogniser read, and how far the ink of each reaches. Pure."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turbov2.backends.rapid_ocr.strips import Gap, trimmed, widest_between
-
-# A gap as wide as this share of the line's typical gap between words is one, though no space was read.
-_GAP_SHARE = 0.8
-_LEAST_GAP = 0.12  # of the strip's height
-_MIN_SPACES = 2  # read in the line, before its typical gap is known
 
 
 class Letter(NamedTuple):
@@ -54,40 +49,24 @@ def decoded(
     ]
 
 
-def words_of(letters: Sequence[Letter], gaps: Sequence[Gap], width: float, height: float) -> list[Word]:
-    """Returns the words of a strip: parted by spaces that were read, and by gaps as wide as those."""
-    visible = [at for at, letter in enumerate(letters) if not letter.text.isspace()]
-    if not visible:
-        return []
-    between = [
-        widest_between(gaps, letters[one].x, letters[other].x)
-        for one, other in zip(visible, visible[1:], strict=False)
-    ]
-    was_read = [other - one > 1 for one, other in zip(visible, visible[1:], strict=False)]
-    least = _least_gap(between, was_read, height)
-    groups, edges = [[letters[visible[0]]]], [0.0]
-    for at, gap, is_space in zip(visible[1:], between, was_read, strict=True):
-        before, letter = groups[-1][-1], letters[at]
-        is_wide = gap is not None and gap.width >= least and not (_is_wide(before) or _is_wide(letter))
-        if is_space or is_wide:
-            edges.append(gap.middle if gap is not None else (before.x + letter.x) / 2)
-            groups.append([])
-        groups[-1].append(letter)
-    edges.append(width)
+def words_of(letters: Sequence[Letter], gaps: Sequence[Gap], width: float) -> list[Word]:
+    """Returns the words of a strip, parted by the spaces that were read, each as wide as its ink."""
+    groups: list[list[Letter]] = []
+    is_new = True
+    for letter in letters:
+        if not letter.text.isspace():
+            if is_new:
+                groups.append([])
+            groups[-1].append(letter)
+        is_new = letter.text.isspace()
+    edges = [0.0, *(_edge(gaps, one[-1].x, other[0].x) for one, other in pairwise(groups)), width]
     return [
         Word(tuple(group), *trimmed(gaps, left, right))
-        for group, left, right in zip(groups, edges, edges[1:], strict=False)
+        for group, (left, right) in zip(groups, pairwise(edges), strict=False)
     ]
 
 
-def _least_gap(between: Sequence[Gap | None], was_read: Sequence[bool], height: float) -> float:
-    """Returns how wide a gap has to be to stand for a space; infinite where the line does not tell."""
-    known = [gap.width for gap, is_space in zip(between, was_read, strict=True) if is_space and gap is not None]
-    if len(known) < _MIN_SPACES:
-        return float("inf")
-    return max(_GAP_SHARE * float(np.median(known)), _LEAST_GAP * height)
-
-
-def _is_wide(letter: Letter) -> bool:
-    """True for characters of scripts that put no spaces between words, and leave room around each."""
-    return unicodedata.east_asian_width(letter.text[0]) in "WF"
+def _edge(gaps: Sequence[Gap], before: float, after: float) -> float:
+    """Returns where one word ends and the next begins, between the middles of two letters."""
+    gap = widest_between(gaps, before, after)
+    return (before + after) / 2 if gap is None else gap.middle

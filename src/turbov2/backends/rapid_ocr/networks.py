@@ -1,7 +1,7 @@
 """The library's edge: its detector and recogniser around sessions of our own.
 
-The library's own entry point reads a configuration, looks for models by name and fetches those it lacks. None of
-that happens here: its parts are given sessions on the files that the catalogue names.
+The library's own entry point reads a configuration, looks for models by name and fetches those it lacks. None
+of that happens here: its parts are given sessions on the files that the catalogue names.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Detector:
         found = self._detector(padded).boxes
         if found is None or len(found) == 0:
             return np.zeros((0, 4, 2), np.float32)
-        return np.asarray(found, np.float32) * np.float32([width / size[0], height / size[1]])
+        corners: Quads = np.multiply(found, [width / size[0], height / size[1]], dtype=np.float32)
+        return corners
 
 
 class Recogniser:
@@ -115,11 +116,11 @@ class Recogniser:
 def strip_of(pixels: Pixels, quad: NDArray[np.float32]) -> Pixels:
     """Returns the quad's content as a level strip, its first corner on the upper left."""
     width, height = strip_size(quad)
-    corners = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     # The part of the page around the quad, or the library would look at all of it for each line.
     left, top = np.maximum(np.floor(quad.min(axis=0)).astype(int) - 2, 0)
     right, bottom = np.ceil(quad.max(axis=0)).astype(int) + 3
-    matrix = cv2.getPerspectiveTransform(quad - np.float32([left, top]), corners)
+    matrix = cv2.getPerspectiveTransform(quad - np.array([left, top], np.float32), corners)
     part = pixels[top:bottom, left:right]
     strip: Pixels = cv2.warpPerspective(
         part, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, flags=cv2.INTER_CUBIC

@@ -48,8 +48,7 @@ def read_strips(recogniser: Recogniser, strips: Sequence[Pixels]) -> list[list[W
         for piece, read in zip(batch, _read(recogniser, batch), strict=True):
             letters[piece.strip].append((piece.left, read))
     return [
-        words_of(_joined(read), gaps[index], strips[index].shape[1], strips[index].shape[0])
-        for index, read in enumerate(letters)
+        words_of(_joined(read), gaps[index], strips[index].shape[1]) for index, read in enumerate(letters)
     ]
 
 
