@@ -31,7 +31,7 @@ class BackendEntry(msgspec.Struct, frozen=True):
 _TORCH = BackendEntry("", requires=("torch", "transformers"), library_bytes=340_000_000)
 _ONNX = BackendEntry("", requires=("onnxruntime",), library_bytes=40_000_000)
 
-_OCR_LIBRARY_BYTES = 0
+_OCR_LIBRARY_BYTES = 60_000_000  # ONNX Runtime, OpenCV, Shapely
 
 _TORCH_CUDA = re.compile(r"^cuda\b.*= *['\"]", re.MULTILINE)  # torch/version.py: a version, or None
 

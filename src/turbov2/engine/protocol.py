@@ -49,7 +49,7 @@ class Engine(Protocol):
         """Returns the lines of a page in reading order. Raises: RequestError, CapacityError, BackendError."""
 
     def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
-        """Yields the same of `pages`, as in "1-3,7", one by one; empty: of all. `request.page` is not used."""
+        """Yields the same of `pages`, as in "1-3,7", one by one; empty: of all. `request.page` is unused."""
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""

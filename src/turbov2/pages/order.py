@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.float64]
 Interval = tuple[float, float]
 
-# All in heights of a typical line of the page.
+# Widths and distances are in heights of a typical line of the page.
 _GUTTER_WIDTH = 0.8  # narrower gaps are between words
-_PROSE_WIDTH = 10.0  # of typical lines of a column: about twenty letters
+_PROSE_WIDTH = 8.0  # of typical lines of a column: some twenty letters
 _SAME_ROW = 0.5  # by how much two boxes overlap, as a share of the lower one's height
 _ALIGNED_SHARE = 0.7  # of the boxes of one side stand beside a box of the other: these are rows
 _FACING_SHARE = 0.5  # of the lower side's height lies beside the other side
+_FIRST_LINES = 1.0  # the first lines of columns differ in height by less
 _MIN_COLUMN_ROWS = 2
 
 
@@ -110,17 +111,36 @@ def _ordered(region: _Region) -> list[int]:
 def _bands(region: _Region) -> list[list[int]]:
     """Returns the members from top to bottom, cut wherever a box closes the last gutter of those before."""
     boxes = region.boxes
-    left, right = boxes[region.members, 0].min(), boxes[region.members, 2].max()
+    whole = [(float(boxes[region.members, 0].min()), float(boxes[region.members, 2].max()))]
     bands: list[list[int]] = []
     gaps: list[Interval] = []
     for index in sorted(region.members, key=lambda i: float(boxes[i, 1])):
         rest = _without(gaps, boxes[index], region.line_height)
-        if not rest or not bands:
-            bands.append([])
-            rest = _without([(float(left), float(right))], boxes[index], region.line_height)
-        bands[-1].append(index)
+        if rest and bands:
+            bands[-1].append(index)
+        else:
+            first = _neighbours(region, bands[-1], index) if bands else []
+            if first:
+                bands[-1] = [each for each in bands[-1] if each not in first]
+            bands.append([*first, index])
+            rest = whole
+            for each in bands[-1]:
+                rest = _without(rest, boxes[each], region.line_height)
         gaps = rest
-    return bands
+    return [band for band in bands if band]
+
+
+def _neighbours(region: _Region, band: Sequence[int], index: int) -> list[int]:
+    """Returns which last boxes of a band begin the next one beside `index`: the first lines of its columns."""
+    boxes = region.boxes
+    found: list[int] = []
+    for other in reversed(band):
+        is_near = boxes[other, 1] >= boxes[index, 1] - _FIRST_LINES * region.line_height
+        apart = max(boxes[other, 0] - boxes[index, 2], boxes[index, 0] - boxes[other, 2])
+        if not is_near or apart < _GUTTER_WIDTH * region.line_height:
+            break
+        found.append(other)
+    return found[::-1]
 
 
 def _without(gaps: Sequence[Interval], box: NDArray[np.float64], line_height: float) -> list[Interval]:

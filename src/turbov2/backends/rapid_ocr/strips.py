@@ -36,7 +36,7 @@ class Gap(NamedTuple):
 
 
 def gaps_of(strip: Pixels) -> list[Gap]:
-    """Returns the runs of columns of a `[h, w, 3]` strip without ink, from left to right; edges of the strip count as gaps too."""
+    """Returns the runs of columns of a `[h, w, 3]` strip without ink, from left to right."""
     margin = int(len(strip) * _EDGE_SHARE)
     inner = strip[margin : len(strip) - margin].astype(np.int16)
     paper = np.median(inner, axis=(0, 1))

@@ -30,7 +30,7 @@ class UprightClassifier:
 
     def upside_down(self, strips: Sequence[Pixels]) -> NDArray[np.float32]:
         """Returns `[n]` float32, 0 to 1: how likely each BGR strip is upside down."""
-        batch = np.stack([_squeezed(strip) for strip in strips])
+        batch = np.stack([_begin_of(strip) for strip in strips])
         (odds,) = self._session.run(None, {self._input: batch})
         return np.asarray(odds[:, 1], np.float32)
 
@@ -88,11 +88,15 @@ def readings(quad: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     return [quad, np.roll(quad, 1, axis=0), np.roll(quad, -1, axis=0)]
 
 
-def _squeezed(strip: Pixels) -> NDArray[np.float32]:
-    """Returns `[3, 48, 192]` float32 in -1 to 1: the strip's begin, as high as the network wants it."""
+def _begin_of(strip: Pixels) -> NDArray[np.float32]:
+    """Returns `[3, 48, 192]` float32 in -1 to 1: the strip's begin, as high as the network wants it.
+
+    Of a long line squeezed to that width nobody could tell which way up it is, nor can the network.
+    """
     width, height = _CLASSIFIER_SIZE
-    scaled_width = min(width, max(1, int(np.ceil(height * strip.shape[1] / strip.shape[0]))))
-    scaled = cv2.resize(strip, (scaled_width, height), interpolation=cv2.INTER_LINEAR)
+    begin = strip[:, : strip.shape[0] * width // height]
+    scaled_width = min(width, max(1, int(np.ceil(height * begin.shape[1] / begin.shape[0]))))
+    scaled = cv2.resize(begin, (scaled_width, height), interpolation=cv2.INTER_LINEAR)
     padded = np.zeros((3, height, width), np.float32)
     padded[:, :, :scaled_width] = scaled.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
     return padded
