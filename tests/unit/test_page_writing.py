@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from turbov2.pages.blocks import blocks_of, is_bullet, list_marker
+from turbov2.pages.blocks import blocks_of, list_marker
 from turbov2.pages.hocr import HocrPage, hocr
 from turbov2.pages.writing import markdown, plain_text
 from turbov2.types import TextLine, TextWord
@@ -82,6 +82,7 @@ def test_markdown_shows_what_was_printed(text: str, wanted: str) -> None:
 
 def test_numbered_items_keep_their_numbers() -> None:
     assert markdown([line("1. first", 10), line("2. second", 35)]) == "1. first\n2. second"
+    assert markdown([line("a) first", 10), line("b) second", 35)]) == "- a) first\n- b) second"
 
 
 def test_pieces_of_one_row_are_one_line() -> None:
@@ -97,9 +98,6 @@ def test_markers() -> None:
     assert list_marker("12) x") == "12) "
     assert list_marker("a. x") == "a. "
     assert list_marker("-x") == list_marker("1999 was") == list_marker("") == ""
-    assert is_bullet("• ")
-    assert not is_bullet("1. ")
-    assert not is_bullet("")
 
 
 def test_hocr_is_valid_and_says_where_words_stand() -> None:

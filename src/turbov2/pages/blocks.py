@@ -20,7 +20,7 @@ _SENTENCE_END = (".", ",", ";", ":", "!", "?")
 _SAME_ROW = 0.5  # share of the lower line's height
 _HEADING_HEIGHTS = (1.8, 1.45, 1.2)  # from here on a heading of the first, second, third level
 _HEADING_ROWS = 3
-_LIKE_HEIGHT = 1.2  # lines of one block differ by less
+_LIKE_HEIGHT = 1.25  # lines of one block differ by less
 _PARAGRAPH_PITCH = 1.35  # by how much a block's first line is further down than the lines before are apart
 _MOST_PITCH = 2.2  # of two lines of one block
 _INDENT = 0.8
@@ -74,11 +74,6 @@ def list_marker(text: str) -> str:
     """Returns what marks the text as an item of a list, with the space after it; empty if nothing does."""
     match = _BULLET.match(text) or _NUMBER.match(text)
     return match[0] if match else ""
-
-
-def is_bullet(marker: str) -> bool:
-    """True for a marker that is not a number or letter."""
-    return _BULLET.fullmatch(marker + "x") is None and bool(marker) and not marker[0].isalnum()
 
 
 def _rows(lines: Sequence[TextLine]) -> list[Row]:

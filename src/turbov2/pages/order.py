@@ -131,7 +131,7 @@ def _bands(region: _Region) -> list[list[int]]:
 
 
 def _neighbours(region: _Region, band: Sequence[int], index: int) -> list[int]:
-    """Returns which last boxes of a band begin the next one beside `index`: the first lines of its columns."""
+    """Returns which last boxes of a band begin the next one beside `index`: first lines of its columns."""
     boxes = region.boxes
     found: list[int] = []
     for other in reversed(band):

@@ -34,13 +34,18 @@ def _written(block: Block) -> str:
     if block.kind == "heading":
         return "#" * block.level + " " + _escaped(" ".join(texts))
     if block.kind == "item":
-        marker = list_marker(texts[0])
-        mark = f"{marker.strip()} " if marker[:-1].strip()[:-1].isdigit() else "- "
-        rest = [texts[0][len(marker) :], *texts[1:]]
-        if mark == "- " and marker[0].isalnum():  # "a)" is no marker of Markdown's
-            rest[0] = marker + rest[0]
-        return mark + ("\n" + " " * len(mark)).join(map(_escaped, rest))
+        mark, first = _marked(texts[0])
+        return mark + ("\n" + " " * len(mark)).join(map(_escaped, [first, *texts[1:]]))
     return "\n".join(map(_escaped, texts))
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """Returns Markdown's marker for the item, and its text; letters are no markers there, and stay in it."""
+    printed = list_marker(text)
+    if printed[0].isalpha():
+        return "- ", text
+    mark = printed.strip() if printed[0].isdigit() else "-"
+    return f"{mark} ", text[len(printed) :]
 
 
 def _escaped(text: str) -> str:
