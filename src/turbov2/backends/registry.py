@@ -31,6 +31,8 @@ class BackendEntry(msgspec.Struct, frozen=True):
 _TORCH = BackendEntry("", requires=("torch", "transformers"), library_bytes=340_000_000)
 _ONNX = BackendEntry("", requires=("onnxruntime",), library_bytes=40_000_000)
 
+_OCR_LIBRARY_BYTES = 60_000_000  # ONNX Runtime, OpenCV, Shapely
+
 _TORCH_CUDA = re.compile(r"^cuda\b.*= *['\"]", re.MULTILINE)  # torch/version.py: a version, or None
 
 BACKENDS: dict[str, BackendEntry] = {
@@ -40,6 +42,11 @@ BACKENDS: dict[str, BackendEntry] = {
     "cross_encoder": replace(_TORCH, target="turbov2.backends.cross_encoder:CrossEncoderBackend"),
     "causal_rerank": replace(_TORCH, target="turbov2.backends.causal_rerank:CausalRerankBackend"),
     "classifier": replace(_ONNX, target="turbov2.backends.classifier:ClassifierBackend"),
+    "ocr": BackendEntry(
+        "turbov2.backends.rapid_ocr.backend:RapidOcrBackend",
+        requires=("onnxruntime", "rapidocr"),
+        library_bytes=_OCR_LIBRARY_BYTES,
+    ),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 

@@ -27,6 +27,14 @@ def check_classifies(spec: ModelSpec) -> None:
         )
 
 
+def check_reads(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model is for something else."""
+    if spec.capability != "ocr":
+        raise NotCapable(
+            f"model '{spec.name}' does not read pages by itself, it is for: {spec.capability}", param="model"
+        )
+
+
 def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
     """Raises: InvalidRequest when the model does not give these outputs or `dimensions`."""
     for kind in request.outputs:

@@ -16,6 +16,7 @@ from turbov2.engine.held import HeldModel
 from turbov2.engine.loading import Loader
 from turbov2.engine.pictures import Pictures
 from turbov2.engine.placement import Placement
+from turbov2.engine.reading import Reading
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
@@ -37,6 +38,8 @@ from turbov2.types import (
     ModelStatus,
     PoolStatus,
     PullProgress,
+    ReadRequest,
+    ReadResult,
     RerankRequest,
     RerankResult,
     ResidentStatus,
@@ -82,6 +85,7 @@ class LocalEngine:
         self._reranking = Reranking(catalog, running, meters, ledger)
         self._pictures = Pictures(_make_decoder(settings))
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
+        self._reading = Reading(catalog, running, self._pictures, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -119,6 +123,14 @@ class LocalEngine:
     async def classify(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
         """Returns how complex a page is; see Engine."""
         return await self._classifying(request, context)
+
+    async def read(self, request: ReadRequest, context: Context) -> ReadResult:
+        """Returns the lines of a page; see Engine."""
+        return await self._reading(request, context)
+
+    def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
+        """Yields the lines of several pages; see Engine."""
+        return self._reading.pages(request, pages, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

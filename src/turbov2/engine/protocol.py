@@ -16,6 +16,8 @@ from turbov2.types import (
     ModelStatus,
     PoolStatus,
     PullProgress,
+    ReadRequest,
+    ReadResult,
     RerankRequest,
     RerankResult,
     ResidentStatus,
@@ -42,6 +44,12 @@ class Engine(Protocol):
 
     async def classify(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
         """Returns how complex a page is. Raises: RequestError, CapacityError, BackendError."""
+
+    async def read(self, request: ReadRequest, context: Context) -> ReadResult:
+        """Returns the lines of a page in reading order. Raises: RequestError, CapacityError, BackendError."""
+
+    def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
+        """Yields the same of `pages`, as in "1-3,7", one by one; empty: of all. `request.page` is unused."""
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""

@@ -31,9 +31,11 @@ from turbov2.types.images import (
     ReadTask,
     Seen,
     TextLine,
+    TextWord,
 )
 from turbov2.types.load import Loaded, LoadSpec
 from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, Victim
+from turbov2.types.reading import ReadRequest, ReadResult, TextSource
 from turbov2.types.rerank import RerankRequest, RerankResult
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
@@ -65,6 +67,8 @@ __all__ = [
     "PoolStatus",
     "PullProgress",
     "ReadPage",
+    "ReadRequest",
+    "ReadResult",
     "ReadTask",
     "RerankRequest",
     "RerankResult",
@@ -72,6 +76,8 @@ __all__ = [
     "Seen",
     "SparseRows",
     "TextLine",
+    "TextSource",
+    "TextWord",
     "TokenBatch",
     "TokenVectors",
     "Victim",

@@ -36,17 +36,28 @@ class Complexity(msgspec.Struct, frozen=True, tag="complexity"):
     threshold: float
 
 
-class TextLine(msgspec.Struct, frozen=True):
-    """A line of text.
+class TextWord(msgspec.Struct, frozen=True):
+    """A word of a line, in the box around it, in pixels of the image that was given. confidence: 0 to 1."""
 
-    quad: x, y of the corners from the upper left clockwise, in pixels of the image that was given.
-    confidence: 0 to 1. words: (text, left, top, right, bottom), in pixels of the same image.
+    text: str
+    confidence: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class TextLine(msgspec.Struct, frozen=True):
+    """A line of text: its words with a space between them, or as its script joins them.
+
+    quad: x, y of the corners in pixels of the image that was given: clockwise, from where the upper left
+    corner is once the line is turned so that it can be read. confidence: 0 to 1.
     """
 
     text: str
     confidence: float
     quad: Quad
-    words: tuple[tuple[str, float, float, float, float], ...] = ()
+    words: tuple[TextWord, ...] = ()
 
 
 class ReadPage(msgspec.Struct, frozen=True, tag="page"):

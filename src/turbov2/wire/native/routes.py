@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from turbov2.types import ResidentStatus
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._media import read_media
-from turbov2.wire.native import adapt, classify
+from turbov2.wire.native import adapt, classify, ocr
 from turbov2.wire.native.schema import RerankBody
 
 _CLASSIFY_PATHS = ("/api/classify", "/api/classify/file", "/api/classify/base64")
@@ -51,6 +52,14 @@ class NativeRoutes:
             return Response(classify.render_text_alone())
         result = await self._engine.classify(classify.parse_classify(form), request.context)
         return Response(classify.render_classified(result))
+
+    async def ocr(self, request: Request) -> Response:
+        """POST /api/ocr. The text of pages, as text, Markdown, hOCR or JSON with a box for each word."""
+        asked = ocr.parse_ocr(await read_media(request, ("image", "file", "base64")))
+        pages = self._engine.read_pages(asked.request, asked.pages, request.context)
+        results = [result async for result in pages]
+        # Hundreds of lines take milliseconds, in which others want the loop.
+        return await asyncio.to_thread(ocr.render_ocr, asked, results)
 
     async def livez(self, request: Request) -> Response:
         """GET /livez: 200 while the event loop turns."""
@@ -131,6 +140,7 @@ def routes(engine: Engine, default_rerank_model: str) -> list[Route]:
     return [
         Route("/api/rerank", ("POST",), native.rerank, "ollama"),
         *(Route(path, ("POST",), native.classify, "ollama") for path in _CLASSIFY_PATHS),
+        Route("/api/ocr", ("POST",), native.ocr, "ollama"),
         Route("/livez", ("GET",), native.livez, "native"),
         Route("/readyz", ("GET",), native.readyz, "native"),
         Route("/healthz", ("GET",), native.readyz, "native"),

@@ -1,0 +1,158 @@
+"""POST /api/ocr: every format, text layers and pictures, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+
+pytest.importorskip("PIL", reason="reads documents: needs pillow")
+pytest.importorskip("pypdfium2", reason="reads documents: needs pypdfium2")
+
+from tests.support.pdfs import pdf
+from tests.support.pictures import packed
+from tests.support.printed import HEADING, LEFT_COLUMN, RIGHT_COLUMN, two_columns
+from tests.support.server import REAL, RunningServer, ollama_error
+
+PROSE = ("The mill stands by the river", "and turns when the snow melts.")
+
+
+def sheet(first: str) -> str:
+    """Returns a page's content: two lines of text in Helvetica."""
+    return f"BT /F 12 Tf 72 700 Td ({first}) Tj 0 -16 Td ({PROSE[1]}) Tj ET"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(Path(tmp_path_factory.mktemp("ocr"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def document() -> bytes:
+    return pdf(*(sheet(f"Page {number}: {PROSE[0]}") for number in (1, 2, 3)))
+
+
+def ask(server: RunningServer, payload: bytes, **fields: Any) -> httpx.Response:
+    files = {"file": ("page.bin", payload, "application/octet-stream")}
+    return server.http.post("/api/ocr", files=files, data=fields, timeout=60)
+
+
+def test_the_text_layer_of_a_pdf(server: RunningServer, document: bytes) -> None:
+    answer = ask(server, document)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == f"Page 1: {PROSE[0]}\n{PROSE[1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        ({"page": "2"}, [2]),
+        ({"pages": "2-3"}, [2, 3]),
+        ({"pages": "3,1"}, [1, 3]),
+        ({"pages": "all"}, [1, 2, 3]),
+    ],
+)
+def test_pages(server: RunningServer, document: bytes, fields: dict[str, str], numbers: list[int]) -> None:
+    parts = ask(server, document, **fields).text.split("\f\n")
+    assert [part.split(":")[0] for part in parts] == [f"Page {number}" for number in numbers]
+
+
+def test_json_in_and_out(server: RunningServer, document: bytes) -> None:
+    uri = f"data:application/pdf;base64,{base64.b64encode(document).decode()}"
+    body = server.http.post("/api/ocr", json={"image": uri, "format": "json", "page": 3}).json()
+    assert set(body) == {"model", "format", "n_pages", "text", "pages"}
+    assert (body["model"], body["format"], body["n_pages"]) == ("rapidocr", "PDF", 3)
+    (page,) = body["pages"]
+    assert (page["page"], page["source"], page["turned_degrees"]) == (3, "text_layer", 0)
+    assert (page["width"], page["height"]) == (1275, 1650)
+    first = page["lines"][0]
+    assert [word["text"] for word in first["words"]] == first["text"].split()
+    left, top, right, bottom = first["words"][0]["box"]
+    assert 148 < left < 155
+    assert 170 < top < bottom < 200
+    assert left < right
+
+
+def test_markdown_and_hocr(server: RunningServer, document: bytes) -> None:
+    written = ask(server, document, format="markdown")
+    assert written.headers["content-type"].startswith("text/markdown")
+    assert written.text == f"Page 1: {PROSE[0]}\n{PROSE[1]}\n"
+    marked = ask(server, document, format="hocr", pages="1-2")
+    assert marked.headers["content-type"].startswith("application/xhtml+xml")
+    classes = [each.get("class") for each in ElementTree.fromstring(marked.content).iter()]
+    assert (classes.count("ocr_page"), classes.count("ocr_line")) == (2, 4)
+
+
+def test_a_locked_pdf(server: RunningServer) -> None:
+    locked = pdf(sheet("Secret"), password="swordfish")
+    assert "password" in ollama_error(ask(server, locked), 400)
+    assert "password" in ollama_error(ask(server, locked, password="wrong"), 400)
+    assert ask(server, locked, password="swordfish").text.startswith("Secret\n")
+
+
+@pytest.mark.parametrize(
+    ("payload", "fields", "status", "says"),
+    [
+        (b"plain text, no picture", {}, 415, ""),
+        (b"", {}, 400, "empty"),
+        (b"%PDF-1.5\nbroken", {}, 400, "cut short"),
+        (packed(two_columns(), "PNG")[:500], {}, 400, ""),
+        (pdf(sheet("x")), {"format": "docx"}, 400, "text, markdown, hocr, json"),
+        (pdf(sheet("x")), {"page": "2"}, 400, "1 page"),
+        (pdf(sheet("x")), {"pages": "0"}, 400, "pages"),
+        (pdf(sheet("x")), {"pages": "one"}, 400, "one"),
+        (pdf(sheet("x")), {"page": "1", "pages": "1"}, 400, "not both"),
+        (pdf(sheet("x")), {"use_text_layer": "maybe"}, 400, "use_text_layer"),
+        (pdf(sheet("x")), {"model": REAL}, 400, "does not read"),
+        (pdf(sheet("x")), {"model": "lfm25-vl"}, 400, "vision"),
+        (pdf(sheet("x")), {"model": "nonesuch"}, 404, "nonesuch"),
+    ],
+)
+def test_what_is_refused(
+    server: RunningServer, payload: bytes, fields: dict[str, str], status: int, says: str
+) -> None:
+    assert says in ollama_error(ask(server, payload, **fields), status)
+
+
+def test_nothing_sent(server: RunningServer) -> None:
+    assert "required" in ollama_error(server.http.post("/api/ocr", json={"format": "json"}), 400)
+
+
+class TestPictures:
+    """With the real networks."""
+
+    @pytest.fixture(autouse=True)
+    def _needs_networks(self) -> None:
+        pytest.importorskip("rapidocr", reason="reads pictures: needs the extra ocr")
+
+    def test_a_picture(self, server: RunningServer) -> None:
+        body = ask(server, packed(two_columns(), "JPEG", quality=90), format="json").json()
+        (page,) = body["pages"]
+        assert [line["text"] for line in page["lines"]] == [HEADING, *LEFT_COLUMN, *RIGHT_COLUMN]
+        assert (page["source"], page["width"], page["height"]) == ("ocr", 1000, 460)
+        assert page["inference_ms"] > 0
+
+    def test_a_pdf_without_its_text_layer(self, server: RunningServer) -> None:
+        answer = ask(server, pdf(sheet(PROSE[0])), format="json", use_text_layer="false").json()
+        (page,) = answer["pages"]
+        assert page["source"] == "ocr"
+        assert page["text"] == "\n".join(PROSE)
+        assert (page["width"], page["height"]) == (1275, 1650)
+        assert page["lines"][0]["quad"][0] == pytest.approx(150, abs=12)
+
+    def test_a_large_picture_keeps_its_own_pixels(self, server: RunningServer) -> None:
+        large = two_columns().resize((5000, 2300))
+        file = io.BytesIO()
+        large.save(file, "PNG")
+        (page,) = ask(server, file.getvalue(), format="json").json()["pages"]
+        assert page["text"].startswith(HEADING)
+        assert (page["width"], page["height"]) == (5000, 2300)
+        assert page["lines"][0]["words"][0]["box"][0] == pytest.approx(5 * 262, abs=30)
