@@ -2,8 +2,9 @@
 
 A JPEG of 1000 x 1400 pixels, one request at a time over one connection, the server on its defaults: one core
 looks at a page. Beside it, in this process and one after the other with it, on one thread: Pillow decodes the
-same file in full, scales it, and the network of `recipes.vl_classifier` runs in float32 under torch. Its weights
-are random, which cost the same. Writes `bench/results/classify.json`; needs the extra `sentence` for torch.
+same file in full, scales it, and the network of `recipes.vl_classifier` runs in float32 under torch.
+Its weights are random, which cost the same. Writes `bench/results/classify.json`; needs the extra `sentence`
+for torch.
 """
 
 from __future__ import annotations
