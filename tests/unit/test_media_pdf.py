@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.pdfs import pdf, stream
 from turbov2.errors import BadMedia, MediaTooLarge
-from turbov2.media import MediaLimits, Page, View
+from turbov2.media import MediaLimits, Page, View, words
 from turbov2.media.pdf import PdfReader
 
 LIMITS = MediaLimits()
@@ -257,3 +257,25 @@ def test_flipped_bytes_are_pages_or_errors_of_ours():
                 reader.image(index, View.within(100))
         except (BadMedia, MediaTooLarge):
             continue
+
+
+class TestAccents:
+    """What TeX's old fonts print as two characters, an accent over a letter."""
+
+    @staticmethod
+    def read(text: str, lefts: list[float]) -> str:
+        codes = np.array([ord(letter) for letter in text])
+        boxes = np.array([[left, 0, left + 5, 8] for left in lefts], np.float64)
+        kept = words._accented(codes, boxes)
+        return "".join(map(chr, codes[kept]))
+
+    def test_over_a_letter_they_join_it(self) -> None:
+        assert self.read("Num´e", [0, 6, 12, 18, 18.5]) == "Numé"
+        assert self.read("c¸a", [0, 0.5, 6]) == "ça"
+        assert self.read("¨ı", [0, 0.5]) == "ï"
+
+    def test_beside_a_letter_they_stay(self) -> None:
+        assert self.read("`e`", [0, 6, 12]) == "`e`"
+
+    def test_over_what_takes_none_they_stay(self) -> None:
+        assert self.read("´7", [0, 0.5]) == "´7"

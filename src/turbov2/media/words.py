@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import unicodedata
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,12 @@ _REPLACEMENT = 0xFFFD
 # which of them stand behind a letter, and which before one: other fonts have brackets in these places.
 _TEX_LIGATURES = (0x0B, 0x1B)
 _IS_BEHIND, _IS_BEFORE = (True, False, False, True, True), (False, True, True, False, True)
+# Spacing accents, and the combining ones that join a letter.
+_ACCENTS = {
+    0x60: 0x300, 0xB4: 0x301, 0x2C6: 0x302, 0x2DC: 0x303, 0xAF: 0x304, 0x2D8: 0x306, 0x2D9: 0x307,
+    0xA8: 0x308, 0x2DA: 0x30A, 0x2DD: 0x30B, 0x2C7: 0x30C, 0xB8: 0x327, 0x2DB: 0x328,
+}  # fmt: skip
+_PLAIN = {0x131: ord("i"), 0x237: ord("j")}  # dotless, for accents
 _ADOBE_ASCII = range(0xF721, 0xF77F)  # old-style digits and small capitals, 0xF700 above the usual ones
 _LIGATURES = {
     0xFB00: "ff",
@@ -144,7 +151,35 @@ def _repaired(
     codes = np.where(is_adobe, codes - 0xF700, codes)
     codes = _with_ligatures(codes)
     is_dingbat = (codes >= 0x2460) & (codes <= 0x27BF)
-    return codes, boxes, _has_no_meaning(codes) | (is_unmapped & is_dingbat)
+    is_unmapped = _has_no_meaning(codes) | (is_unmapped & is_dingbat)
+    kept = _accented(codes, boxes)
+    return codes[kept], boxes[kept], is_unmapped[kept]
+
+
+def _accented(codes: NDArray[np.int64], boxes: Doubles) -> NDArray[np.bool_]:
+    """Puts accents that were printed over a letter into it; returns which characters are left.
+
+    TeX's old fonts have no accented letters: it prints the accent, then the letter below it. A grave that
+    stands beside a letter, as in program text, stays what it is.
+    """
+    kept = np.ones(len(codes), np.bool_)
+    for place in np.flatnonzero(np.isin(codes, list(_ACCENTS))).tolist():
+        for other in (place + 1, place - 1):
+            if 0 <= other < len(codes) and kept[other] and _is_over(boxes[place], boxes[other]):
+                letter = _PLAIN.get(int(codes[other]), int(codes[other]))
+                joined = unicodedata.normalize("NFC", chr(letter) + chr(_ACCENTS[int(codes[place])]))
+                if len(joined) == 1 and joined.isalpha():
+                    codes[other], kept[place] = ord(joined), False
+                    boxes[other, :2] = np.minimum(boxes[other, :2], boxes[place, :2])
+                    boxes[other, 2:] = np.maximum(boxes[other, 2:], boxes[place, 2:])
+                    break
+    return kept
+
+
+def _is_over(accent: Doubles, letter: Doubles) -> bool:
+    """True when most of the accent's width lies over, or under, the letter."""
+    shared = min(accent[2], letter[2]) - max(accent[0], letter[0])
+    return bool(shared > 0.6 * min(accent[2] - accent[0], letter[2] - letter[0]) > 0)
 
 
 def _with_ligatures(codes: NDArray[np.int64]) -> NDArray[np.int64]:
