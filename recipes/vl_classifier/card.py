@@ -39,8 +39,8 @@ def figures(result: dict[str, Any]) -> str:
         other, recall = result["baseline"][name], each["recall"]
         lines.append(
             f"| {name} | {_share(recall['HIGH'])} | {_share(recall['LOW'])} | "
-            f"{each['calibration_error']:.1%} | {each['auroc']:.4f} | {_value(other['recall']['HIGH'])} | {_value(other['recall']['LOW'])} | "
-            f"{other['auroc']:.3f} |"
+            f"{each['calibration_error']:.1%} | {each['auroc']:.4f} | "
+            f"{_value(other['recall']['HIGH'])} | {_value(other['recall']['LOW'])} | {other['auroc']:.3f} |"
         )
     lines += ["", "| Most prominent kind | pages | called as they are |", "|---|---|---|"]
     lines += [f"| {kind} | {found['n']} | {_share(found)} |" for kind, found in result["by_kind"].items()]
