@@ -253,5 +253,6 @@ class Store:
 
 
 def _status(row: Sequence[Any]) -> JobStatus:
-    code, message = row[-2:]
-    return JobStatus(*row[:-2], error=JobError(code, message) if code is not None else None)
+    told: dict[str, Any] = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    code, message = told.pop("error_code"), told.pop("error_message")
+    return JobStatus(**told, error=JobError(code, message) if code is not None else None)
