@@ -73,6 +73,7 @@ class Eyes:
         self.n_judged = self.n_reading = 0
         self.pause = asyncio.Event()
         self.pause.set()
+        self.has_begun = asyncio.Event()
 
     def check(self, request: DocumentRequest) -> None:
         pass
@@ -91,6 +92,7 @@ class Eyes:
 
     async def read(self, picture: Image, request: DocumentRequest, context: Context) -> ReadPage:
         self.n_reading += 1
+        self.has_begun.set()
         try:
             await self.pause.wait()
         finally:
@@ -201,11 +203,10 @@ async def test_want_of_room_ends_the_reading(at: str) -> None:
     reader.files.errors = {2: full} if at == "decode" else {}
     reader.eyes.judgements = {2: full} if at == "judge" else {}
     reader.eyes.readings = {2: full} if at == "ocr" else {}
-    pages = []
+    pages = reader.documents(DocumentRequest(b"none " * 5), CONTEXT)
+    assert [(await anext(pages)).index, (await anext(pages)).index] == [0, 1]
     with pytest.raises(QueueFull):
-        async for page in reader.documents(DocumentRequest(b"none " * 5), CONTEXT):
-            pages.append(page.index)
-    assert pages == [0, 1]
+        await anext(pages)
 
 
 async def test_a_classifier_that_is_not_here_is_asked_once_and_nothing_is_guessed() -> None:
@@ -283,8 +284,7 @@ async def test_a_cancel_stops_at_once_and_leaves_no_task() -> None:
     reader.eyes.pause.clear()
     before = asyncio.all_tasks()
     task = asyncio.create_task(reader.read(b"none " * 9))
-    while not reader.eyes.n_reading:
-        await asyncio.sleep(0)
+    await reader.eyes.has_begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

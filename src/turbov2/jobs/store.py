@@ -225,7 +225,7 @@ class Store:
         """Afterwards the job has ended and its input is gone; one that had ended stays as it was."""
         code, message = (error.code, error.message) if error is not None else (None, None)
         row = self._db.execute(
-            "UPDATE jobs SET state = ?, error_code = ?, error_message = ?, ended_s = ?, "
+            "UPDATE jobs SET state = ?, asked = x'', error_code = ?, error_message = ?, ended_s = ?, "
             "n_units = CASE ? WHEN 'done' THEN n_done ELSE n_units END "
             "WHERE number = ? AND ended_s IS NULL RETURNING id",
             (state, code, message, self._now_s(), state, number),
