@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from turbov2.pages.structure import blocks_of, joined
 from turbov2.pages.chunks import chunks_of
 from turbov2.pages.layout import lay_out
 from turbov2.pages.lines import Line, Word, lines_of
 from turbov2.pages.markup import markdown_of
+from turbov2.pages.structure import blocks_of, joined
 from turbov2.pages.tables import Table
 from turbov2.types import Block
 
@@ -197,6 +197,7 @@ def test_an_indent_begins_a_paragraph() -> None:
         ("A-", "bomb", "A-bomb"),
         ("well", "known", "well known"),
         ("pages 1-", "2", "pages 1- 2"),
+        ("漢字", "仮名", "漢字仮名"),
     ],
 )
 def test_broken_words_are_joined(text: str, line: str, whole: str) -> None:

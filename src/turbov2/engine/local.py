@@ -136,6 +136,7 @@ class LocalEngine:
     def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
         """Yields the lines of several pages; see Engine."""
         return self._reading.pages(request, pages, context)
+
     def documents(self, request: DocumentRequest, context: Context) -> AsyncGenerator[PageResult, None]:
         """Yields a file's pages as they are read; see Engine."""
         return self._documents(request, context)

@@ -28,17 +28,18 @@ class Line:
     """Words from left to right.
 
     start: number of the first in the file, whose order is mostly that of reading. is_row: there are wide gaps
-    in it, as between the cells of a row.
+    in it, as between the cells of a row. printed: the text where its script puts no spaces between words.
     """
 
     words: tuple[Word, ...]
     start: int = 0
     is_row: bool = False
+    printed: str = ""
 
     @property
     def text(self) -> str:
-        """The words, a space between them."""
-        return " ".join(word.text for word in self.words)
+        """The words, a space between them unless told otherwise."""
+        return self.printed or " ".join(word.text for word in self.words)
 
     @cached_property
     def box(self) -> Box:

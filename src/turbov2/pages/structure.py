@@ -18,6 +18,7 @@ _INDENT = 1.0
 _ITEM = re.compile(r"(?:[•●○◦▪■‣∙·*–—-]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s")
 _BULLET = re.compile(r"^[•●○◦▪■‣∙·*–—]\s*")
 _LETTERED = re.compile(r"[^\W\d_]{2,}")
+_UNSPACED = re.compile("[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")  # Chinese and Japanese
 _HYPHENATED = re.compile(r"[^\W\d_]-$")
 
 
@@ -96,4 +97,5 @@ def joined(text: str, line: str) -> str:
     """Returns both as running text; a hyphen between two small letters at the line's end goes."""
     if _HYPHENATED.search(text) and line[:1].islower():
         return (text[:-1] if text[-2].islower() else text) + line
-    return f"{text} {line}"
+    is_unspaced = _UNSPACED.search(text[-1:]) and _UNSPACED.search(line[:1])
+    return f"{text}{line}" if is_unspaced else f"{text} {line}"

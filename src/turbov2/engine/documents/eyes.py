@@ -10,7 +10,7 @@ import msgspec
 from turbov2.batching import LookJob, LookResult
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_classifies, check_embeds, check_reads, check_sees
-from turbov2.engine.pictures import view_for
+from turbov2.engine.pictures import READING_DPI, view_for
 from turbov2.engine.running import Running
 from turbov2.errors import NotSupported
 from turbov2.media import Decoder, Document, Image
@@ -25,9 +25,6 @@ from turbov2.types import (
     ReadPage,
     ReadTask,
 )
-
-# Of pages without pixels of their own: small type needs more to be read than to be judged.
-READ_DPI = 150.0
 
 
 class Judged(NamedTuple):
@@ -114,9 +111,7 @@ class ModelEyes:
         """Returns the page as the OCR model wants it; see Eyes."""
         spec = self._catalog.resolve(request.ocr_model)
         need, _ = await self._running.image_need(spec, request.keep_alive_s)
-        return await self._decoder.render(
-            document, index, msgspec.structs.replace(view_for(need), dpi=READ_DPI)
-        )
+        return await self._decoder.render(document, index, view_for(need, READING_DPI))
 
     async def read(self, picture: Image, request: DocumentRequest, context: Context) -> ReadPage:
         """Returns the lines of the page; see Eyes."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from turbov2.media import Page
-from turbov2.pages.structure import blocks_of
 from turbov2.pages.chunks import chunks_of
 from turbov2.pages.layout import Layout, lay_out
 from turbov2.pages.lines import Line, Word
+from turbov2.pages.structure import blocks_of
 from turbov2.types import Block, Box, Chunk, ReadPage, TextLine
 
 
@@ -45,8 +45,9 @@ def _page_text(layout: Layout, chunk_chars: int) -> PageText:
 
 
 def _line(line: TextLine, scale: float) -> Line:
-    words = line.words or ((line.text, *_bounds(line)),)
-    return Line(tuple(Word(text, *(scale * side for side in sides)) for text, *sides in words))
+    words = [(word.text, (word.left, word.top, word.right, word.bottom)) for word in line.words]
+    words = words or [(line.text, _bounds(line))]
+    return Line(tuple(Word(text, *(scale * side for side in box)) for text, box in words), printed=line.text)
 
 
 def _bounds(line: TextLine) -> Box:
