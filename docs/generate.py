@@ -21,7 +21,7 @@ from turbov2.catalog.weights import source_text
 from turbov2.cli import app
 from turbov2.engine import LocalEngine
 from turbov2.obs.meters import Meters, metrics_table
-from turbov2.server.app import _routes
+from turbov2.server.app import _routes, make_jobs
 from turbov2.server.metrics import MetricsPage
 from turbov2.settings import SETTINGS, Setting, load_settings
 from turbov2.wire._http import Route
@@ -114,7 +114,7 @@ def routes_page() -> str:
     intro = """\
 Every `GET` route answers `HEAD` too; a slash at the end of a path changes nothing. The third column names the
 family whose [error body](api.md#errors) the route uses."""
-    routes = _routes(engine, settings, MetricsPage(Meters(), engine))
+    routes = _routes(engine, settings, MetricsPage(Meters(), engine), make_jobs(engine, settings))
     return _page("Routes", intro, _table(header, map(_route_row, routes)))
 
 

@@ -13,6 +13,7 @@ TurboError
 │   ├── Unauthorized            401  no valid key
 │   ├── Forbidden               403  a host name that is not allowed here
 │   ├── ModelNotFound           404  no such name in the catalogue
+│   ├── JobNotFound             404  no such job, or another key's
 │   ├── RouteNotFound           404  no such path
 │   ├── MethodNotAllowed        405  known path, other method; `param` holds the allowed ones
 │   └── NotSupported            501  the API has it, this server does not
@@ -28,6 +29,7 @@ TurboError
     ├── LoadFailed              500  weights are there and do not load
     ├── RunnerCrashed           500  the process that ran the model ended
     ├── DecoderCrashed          500  the process that read an image or a document ended
+    ├── JobsFailed              500  the file that keeps jobs cannot be read or written
     ├── InferenceFailed         500  the model ran and failed
     └── NotFinite               500  the model gave NaN or infinity, which never leaves; Ollama's API says 400
 
@@ -117,6 +119,11 @@ class ModelNotFound(RequestError):
     code = "model_not_found"
 
 
+class JobNotFound(RequestError):
+    status = 404
+    code = "job_not_found"
+
+
 class RouteNotFound(RequestError):
     status = 404
     code = "route_not_found"
@@ -183,6 +190,10 @@ class RunnerCrashed(BackendError):
 
 class DecoderCrashed(BackendError):
     code = "decoder_crashed"
+
+
+class JobsFailed(BackendError):
+    code = "jobs_failed"
 
 
 class InferenceFailed(BackendError):

@@ -176,6 +176,12 @@ SETTINGS: tuple[Setting, ...] = (
             "Longest PDF or TIFF."),
     Setting("media_timeout_s", "TURBOV2_MEDIA_TIMEOUT", "30s", "duration", _duration(0.1, 3600),
             "How long reading an image or one page may take; then its process is ended."),
+    Setting("jobs_at_once", "TURBOV2_JOBS", "1", "jobs", _integer(1, 64),
+            "Jobs worked on at once; more wait. Kept with their inputs and results in TURBOV2_HOME."),
+    Setting("job_bytes", "TURBOV2_JOB_BYTES", "2GiB", "size", parse_bytes,
+            "Inputs and results of all jobs together; a job for which there is no room is answered 429."),
+    Setting("job_age_s", "TURBOV2_JOB_AGE", "24h", "duration", _duration(1, 1e9),
+            "How long a job and its results are kept after its end."),
     Setting("drain_s", "TURBOV2_DRAIN", "25s", "duration", parse_duration_s,
             "How long running requests may finish after SIGTERM."),
     Setting("access_log", "TURBOV2_ACCESS_LOG", "true", "bool", _parse_bool,
@@ -222,6 +228,9 @@ class Settings(msgspec.Struct, frozen=True):
     media_max_pixels: int
     media_max_pages: int
     media_timeout_s: float
+    jobs_at_once: int
+    job_bytes: int
+    job_age_s: float
     drain_s: float
     access_log: bool
     log_level: str

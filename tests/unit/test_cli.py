@@ -19,7 +19,7 @@ from turbov2.cli.ps import until_text
 from turbov2.engine import shelf
 from turbov2.settings import SETTINGS, load_settings
 
-COMMANDS = ("serve", "embed", "models", "show", "pull", "delete", "ps", "explain", "doctor", "config")
+COMMANDS = ("serve", "embed", "read", "models", "show", "pull", "delete", "ps", "explain", "doctor", "config")
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 

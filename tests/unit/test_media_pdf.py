@@ -112,6 +112,14 @@ def test_ligatures_come_apart_and_hyphens_stay():
     assert page.words == ["fin-"]
 
 
+def test_a_word_broken_at_the_end_of_a_line_is_two():
+    """PDFium joins its parts; the second stands in the next line."""
+    page = page_of(pdf("BT /F 10 Tf 14 TL 50 700 Td (some more calcula-) Tj T* (tions here) Tj ET"))
+    assert page.words == ["some", "more", "calcula-", "tions", "here"]
+    assert page.lines.tolist() == [0, 0, 0, 1, 1]
+    assert page.boxes[3, 1] > page.boxes[2, 3]
+
+
 @pytest.mark.parametrize(
     ("characters", "word"),
     [

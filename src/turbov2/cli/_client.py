@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import secrets
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -58,6 +60,50 @@ def ask(
         raise CliError(f"the server at {base} did not answer within {timeout_s:g} s") from error
     except OSError as error:  # URLError is one too
         raise _unreachable(base, url, getattr(error, "reason", error)) from error
+
+
+def stream(
+    settings: Settings,
+    url: str | None,
+    path: str,
+    file: tuple[str, bytes],
+    fields: Mapping[str, str],
+    timeout_s: float,
+) -> Iterator[bytes]:
+    """Yields the lines of the server's answer to a form with a file, as (name, bytes). Raises: CliError.
+
+    timeout_s: for each line. Leaving the loop closes the connection, and the server stops.
+    """
+    base = _base(settings, url)
+    content_type, body = _form(file, fields)
+    headers = {"Content-Type": content_type, "Accept": "application/x-ndjson"}
+    request = urllib.request.Request(base + path, data=body, headers=headers)
+    if keys := settings.api_keys():
+        request.add_header("X-API-Key", keys[0])
+    try:
+        with _opener(base).open(request, timeout=timeout_s) as answer:
+            yield from answer
+    except urllib.error.HTTPError as error:
+        raise _refusal(base, error) from error
+    except http.client.HTTPException as error:
+        raise CliError(f"the server at {base} ended in the middle of its answer") from error
+    except TimeoutError as error:
+        raise CliError(f"the server at {base} said nothing for {timeout_s:g} s") from error
+    except OSError as error:
+        raise _unreachable(base, url, getattr(error, "reason", error)) from error
+
+
+def _form(file: tuple[str, bytes], fields: Mapping[str, str]) -> tuple[str, bytes]:
+    """Returns the content type and the body of a multipart form (RFC 7578)."""
+    boundary = secrets.token_hex(16)
+    name = re.sub(r'[\x00-\x1f"\\]', "_", file[0])
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'.encode()
+        for field, value in fields.items()
+    ]
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+    parts += [head.encode("utf-8", "replace"), file[1], f"\r\n--{boundary}--\r\n".encode()]
+    return f"multipart/form-data; boundary={boundary}", b"".join(parts)
 
 
 def _base(settings: Settings, url: str | None) -> str:

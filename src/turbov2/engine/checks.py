@@ -35,6 +35,14 @@ def check_reads(spec: ModelSpec) -> None:
         )
 
 
+def check_sees(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model is for something else."""
+    if spec.capability != "vision":
+        raise NotCapable(
+            f"model '{spec.name}' does not describe images, it is for: {spec.capability}", param="vlm"
+        )
+
+
 def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:
     """Raises: InvalidRequest when the model does not give these outputs or `dimensions`."""
     for kind in request.outputs:

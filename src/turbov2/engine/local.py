@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine import reports
 from turbov2.engine.classifying import Classifying
+from turbov2.engine.documents import Documents, ModelEyes
 from turbov2.engine.embedding import Embedding
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
@@ -30,12 +31,14 @@ from turbov2.types import (
     ClassifyRequest,
     ClassifyResult,
     Context,
+    DocumentRequest,
     EmbedRequest,
     EmbedResult,
     Loaded,
     MemoryEvent,
     MemoryPlan,
     ModelStatus,
+    PageResult,
     PoolStatus,
     PullProgress,
     ReadRequest,
@@ -83,9 +86,11 @@ class LocalEngine:
         ledger = Ledger(meters.requests, tracer)
         self._embedding = Embedding(catalog, running, meters, ledger)
         self._reranking = Reranking(catalog, running, meters, ledger)
-        self._pictures = Pictures(_make_decoder(settings))
+        decoder = _make_decoder(settings)
+        self._pictures = Pictures(decoder)
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
         self._reading = Reading(catalog, running, self._pictures, ledger)
+        self._documents = Documents(decoder, ModelEyes(catalog, running, decoder, ledger), self._embedding)
         self._is_started = False
 
     async def start(self) -> None:
@@ -131,6 +136,10 @@ class LocalEngine:
     def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
         """Yields the lines of several pages; see Engine."""
         return self._reading.pages(request, pages, context)
+
+    def documents(self, request: DocumentRequest, context: Context) -> AsyncGenerator[PageResult, None]:
+        """Yields a file's pages as they are read; see Engine."""
+        return self._documents(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from turbov2.types import (
     ClassifyRequest,
     ClassifyResult,
     Context,
+    DocumentRequest,
     EmbedRequest,
     EmbedResult,
     MemoryEvent,
     MemoryPlan,
     ModelStatus,
+    PageResult,
     PoolStatus,
     PullProgress,
     ReadRequest,
@@ -50,6 +52,12 @@ class Engine(Protocol):
 
     def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
         """Yields the same of `pages`, as in "1-3,7", one by one; empty: of all. `request.page` is unused."""
+
+    def documents(self, request: DocumentRequest, context: Context) -> AsyncGenerator[PageResult, None]:
+        """Yields a file's pages as they are read, bad ones with their error. Closing it stops the work.
+
+        Raises: RequestError for the file or what was asked; CapacityError where room ran out.
+        """
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""

@@ -112,7 +112,9 @@ def read_text(textpage: pdfium.PdfTextPage, frame: PageFrame) -> PageText:
     middle_x, middle_y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     is_inside = (middle_x >= 0) & (middle_x <= frame.width) & (middle_y >= 0) & (middle_y <= frame.height)
     is_kept = ~is_space & is_inside
-    line_of = np.cumsum(np.isin(codes, _BREAKS))
+    # PDFium gives no break behind a hyphen at the end of a line: what follows stands in the next line.
+    is_first = np.concatenate(([False], codes[:-1] == _PDFIUM_HYPHEN))[:n]
+    line_of = np.cumsum(np.isin(codes, _BREAKS) | is_first)
     found = _words(codes, boxes, is_kept, line_of)
     n_unmapped = int((is_unmapped & is_kept).sum())
     return PageText(*found, int(is_kept.sum()), n_unmapped, int((~is_space & ~is_inside).sum()))
@@ -208,9 +210,10 @@ def _has_no_meaning(codes: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _words(
     codes: NDArray[np.int64], boxes: Doubles, is_kept: NDArray[np.bool_], line_of: NDArray[Any]
 ) -> tuple[list[str], Floats, NDArray[np.int32]]:
-    """Returns the runs of kept characters as words, their boxes and their lines, numbered anew."""
-    starts = np.flatnonzero(is_kept & ~np.concatenate(([False], is_kept[:-1])))
-    ends = np.flatnonzero(is_kept & ~np.concatenate((is_kept[1:], [False]))) + 1
+    """Returns the runs of kept characters of a line as words, their boxes and their lines, numbered anew."""
+    is_same = line_of[1:] == line_of[:-1]
+    starts = np.flatnonzero(is_kept & ~np.concatenate(([False], is_kept[:-1] & is_same))[: len(codes)])
+    ends = np.flatnonzero(is_kept & ~np.concatenate((is_kept[1:] & is_same, [False]))[: len(codes)]) + 1
     words = [
         "".join(map(_text_of, codes[start:end].tolist())) for start, end in zip(starts, ends, strict=True)
     ]

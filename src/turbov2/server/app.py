@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from turbov2.engine.protocol import Engine
 from turbov2.errors import DeadlineExceeded, Stopping, TurboError
+from turbov2.jobs import JobLimits, Jobs
 from turbov2.obs.logs import AccessLog, HandledRequest, begin_request
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import RequestSpan, Tracer
@@ -49,20 +50,31 @@ _CLIENT_LEFT = 499  # nginx's and Ollama's number for it; never sent, only logge
 Asgi = Callable[[Scope, Receive, Send], "asyncio.Future[None]"]
 
 
-def build_app(engine: Engine, settings: Settings, meters: Meters, tracer: Tracer | None = None) -> Asgi:
-    """Returns the application. The engine is started and stopped by the ASGI lifespan.
+def make_jobs(engine: Engine, settings: Settings) -> Jobs:
+    """Returns the jobs of this server, which the engine works on."""
+    limits = JobLimits(settings.jobs_at_once, settings.job_bytes, settings.job_age_s)
+    return Jobs(settings.home_path, limits, native.job_kinds(engine))
+
+
+def build_app(
+    engine: Engine, settings: Settings, meters: Meters, tracer: Tracer | None = None, jobs: Jobs | None = None
+) -> Asgi:
+    """Returns the application. Engine and jobs are started and stopped by the ASGI lifespan.
 
     `meters` and `tracer` are those that the engine tells of its work.
     """
-    app = App(engine, settings, meters, tracer)
+    app = App(engine, settings, meters, tracer, jobs or make_jobs(engine, settings))
     return with_cors(app, settings.cors_origins)  # type: ignore[return-value]
 
 
 class App:
     """Routes requests to the wires and answers for what they raise."""
 
-    def __init__(self, engine: Engine, settings: Settings, meters: Meters, tracer: Tracer | None) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, meters: Meters, tracer: Tracer | None, jobs: Jobs
+    ) -> None:
         self._engine = engine
+        self._jobs = jobs
         self._limits = Limits(settings.max_body_bytes, settings.max_texts, settings.max_text_chars)
         self._request_timeout_s = settings.request_timeout_s
         self._keys = Keys(settings.api_keys(), settings.open_paths)
@@ -70,7 +82,7 @@ class App:
         self._meters = meters
         self._tracer = tracer
         self._access = AccessLog(settings.log_format == "json") if settings.access_log else None
-        self._router = Router(_routes(engine, settings, MetricsPage(meters, engine)))
+        self._router = Router(_routes(engine, settings, MetricsPage(meters, engine), jobs))
         self._warn_if_open(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -178,8 +190,10 @@ class App:
         except TurboError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
+        await self._jobs.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self._jobs.stop()
         await self._engine.stop()
         self._meters.lag.stop()
         if self._tracer is not None:
@@ -198,13 +212,13 @@ def _route_name(request: Request) -> str:
     return request.route.path if request.route is not None else "unknown"
 
 
-def _routes(engine: Engine, settings: Settings, metrics: MetricsPage) -> Sequence[Route]:
+def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs) -> Sequence[Route]:
     return [
         *ollama.routes(engine, settings.default_embed_model),
         *openai.routes(engine, settings.default_embed_model),
         *cohere.routes(engine, settings.default_embed_model),
         *rerank.routes(engine, settings.default_rerank_model),
         *tei.routes(engine, settings.default_embed_model, settings.default_rerank_model),
-        *native.routes(engine, settings.default_rerank_model),
+        *native.routes(engine, settings.default_rerank_model, jobs),
         Route("/metrics", ("GET",), metrics.render, "native"),
     ]

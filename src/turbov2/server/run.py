@@ -13,9 +13,10 @@ import uvicorn
 
 from turbov2.catalog import Catalog
 from turbov2.engine import LocalEngine
+from turbov2.jobs import Jobs
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import tracer_from_environment
-from turbov2.server.app import build_app
+from turbov2.server.app import build_app, make_jobs
 from turbov2.server.connection import BoundedProtocol
 from turbov2.settings import Settings
 
@@ -74,7 +75,8 @@ def serve(settings: Settings, catalog: Catalog, bound: socket.socket) -> int:
     raise_descriptor_limit()
     meters, tracer = Meters(), tracer_from_environment()
     engine = LocalEngine(catalog, settings, meters, tracer)
-    server = _Server(engine, build_app(engine, settings, meters, tracer), settings.drain_s)
+    jobs = make_jobs(engine, settings)
+    server = _Server(engine, jobs, build_app(engine, settings, meters, tracer, jobs), settings.drain_s)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[bound]))
     return 0 if server.started else 3
@@ -87,9 +89,10 @@ class _Server(uvicorn.Server):
     and raises the signal again at the end, which makes a clean stop look like a death.
     """
 
-    def __init__(self, engine: LocalEngine, app: object, drain_s: float) -> None:
+    def __init__(self, engine: LocalEngine, jobs: Jobs, app: object, drain_s: float) -> None:
         super().__init__(_config(app))
         self._engine = engine
+        self._jobs = jobs
         self._drain_s = drain_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -112,6 +115,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Afterwards running requests have ended, or `drain_s` has passed."""
         self._engine.begin_drain()
+        self._jobs.begin_stop()  # they go on with the next start, so nobody waits for them
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._drain_s
         while self.server_state.tasks and not self.force_exit and loop.time() < deadline_s:

@@ -5,6 +5,17 @@ library that runs models, or where a request came from.
 """
 
 from turbov2.types.context import Context, Lane
+from turbov2.types.documents import (
+    Block,
+    Box,
+    Chunk,
+    DocumentRequest,
+    Judgement,
+    PageError,
+    PageResult,
+    PageRoute,
+    PageTimes,
+)
 from turbov2.types.embed import (
     DENSE,
     EmbedRequest,
@@ -40,6 +51,15 @@ from turbov2.types.rerank import RerankRequest, RerankResult
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
+    "PageTimes",
+    "PageRoute",
+    "PageResult",
+    "PageError",
+    "Judgement",
+    "DocumentRequest",
+    "Chunk",
+    "Box",
+    "Block",
     "DENSE",
     "ClassifyRequest",
     "ClassifyResult",

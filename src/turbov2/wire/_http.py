@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    MutableMapping,
+)
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -162,8 +170,12 @@ async def _send_stream(
     headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     n_bytes = 0
-    async for frame in frames:
-        n_bytes += len(frame)
-        await send({"type": "http.response.body", "body": frame, "more_body": True})
+    try:
+        async for frame in frames:
+            n_bytes += len(frame)
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+    finally:
+        if isinstance(frames, AsyncGenerator):  # what makes the frames stops now, not when it is collected
+            await frames.aclose()
     await send({"type": "http.response.body", "body": b""})
     return n_bytes

@@ -1,5 +1,5 @@
-"""Our own API: reranking, health, probes and status."""
+"""Our own API: reranking, pages, documents, jobs, health, probes and status."""
 
-from turbov2.wire.native.routes import routes
+from turbov2.wire.native.routes import job_kinds, routes
 
-__all__ = ["routes"]
+__all__ = ["job_kinds", "routes"]

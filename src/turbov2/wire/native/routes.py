@@ -12,11 +12,14 @@ import msgspec
 import turbov2
 from turbov2.engine.protocol import Engine
 from turbov2.errors import InvalidRequest
+from turbov2.jobs import JobKind, Jobs
 from turbov2.types import ResidentStatus
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._media import read_media
 from turbov2.wire.native import adapt, classify, ocr
+from turbov2.wire.native.document_routes import DocumentJobs, DocumentRoutes
+from turbov2.wire.native.jobs import JobRoutes
 from turbov2.wire.native.schema import RerankBody
 
 _CLASSIFY_PATHS = ("/api/classify", "/api/classify/file", "/api/classify/base64")
@@ -134,13 +137,23 @@ def _resident(resident: ResidentStatus) -> dict[str, Any]:
     return fields | {"model": resident.model.name}
 
 
-def routes(engine: Engine, default_rerank_model: str) -> list[Route]:
-    """Returns this family's routes."""
+def job_kinds(engine: Engine) -> list[JobKind]:
+    """Returns the kinds of jobs that this family's routes begin."""
+    return [DocumentJobs(engine)]
+
+
+def routes(engine: Engine, default_rerank_model: str, jobs: Jobs) -> list[Route]:
+    """Returns this family's routes. jobs: know the kinds of `job_kinds`."""
     native = NativeRoutes(engine, default_rerank_model)
+    documents, kept = DocumentRoutes(engine, jobs), JobRoutes(jobs)
     return [
         Route("/api/rerank", ("POST",), native.rerank, "ollama"),
         *(Route(path, ("POST",), native.classify, "ollama") for path in _CLASSIFY_PATHS),
         Route("/api/ocr", ("POST",), native.ocr, "ollama"),
+        Route("/api/documents", ("POST",), documents.documents, "native"),
+        Route("/api/jobs", ("GET",), kept.newest, "native"),
+        Route("/api/jobs/", ("GET",), kept.one, "native", is_unbounded=True),
+        Route("/api/jobs/", ("DELETE",), kept.remove, "native"),
         Route("/livez", ("GET",), native.livez, "native"),
         Route("/readyz", ("GET",), native.readyz, "native"),
         Route("/healthz", ("GET",), native.readyz, "native"),

@@ -1,0 +1,11 @@
+"""Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from __future__ import annotations
+
+SSE = b"text/event-stream; charset=utf-8"
+HEARTBEAT = b": still here\n\n"  # a comment, so that proxies see life
+
+
+def sse_event(name: str, line: bytes) -> bytes:
+    """Returns the event. line: JSON without line breaks."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), line)

@@ -1,0 +1,120 @@
+"""Documents over HTTP: whole, page by page as they are read, or as a job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+from msgspec.structs import replace
+
+from turbov2.engine.protocol import Engine
+from turbov2.errors import MediaTooLarge, TurboError
+from turbov2.jobs import Jobs, Unit
+from turbov2.types import Context, DocumentRequest, PageResult
+from turbov2.wire._http import NDJSON, Request, Response
+from turbov2.wire._media import MediaForm, read_media
+from turbov2.wire._sse import SSE, sse_event
+from turbov2.wire.native.documents import parse_document, render_page
+from turbov2.wire.native.jobs import render_status
+
+JOB_KIND = "document"
+_MAX_ANSWER_BYTES = 64 << 20
+_DOCUMENT = msgspec.json.Decoder(DocumentRequest)
+
+Pages = AsyncGenerator[PageResult, None]
+
+
+class DocumentJobs:
+    """The kind of job that reads a document; a unit is a page, kept as clients get it."""
+
+    name = JOB_KIND
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def run(
+        self, asked: bytes, payload: bytes, first: int, context: Context
+    ) -> AsyncGenerator[Unit, None]:
+        """Yields pages from the `first` that was asked for on; see JobKind."""
+        request = replace(_DOCUMENT.decode(asked), payload=payload, first=first)
+        async with aclosing(self._engine.documents(request, context)) as pages:
+            async for page in pages:
+                yield Unit(render_page(page), page.n_wanted)
+
+
+class DocumentRoutes:
+    """The handler of POST /api/documents."""
+
+    def __init__(self, engine: Engine, jobs: Jobs) -> None:
+        self._engine = engine
+        self._jobs = jobs
+
+    async def documents(self, request: Request) -> Response:
+        """POST /api/documents. Pages with route, text, tables, chunks, vectors; or a job that makes them."""
+        form = await read_media(request, ("file", "document", "image", "base64"))
+        asked = parse_document(form)
+        if form.flag("job", False):
+            return await self._begin_job(asked, request.context)
+        pages = self._engine.documents(asked, request.context)
+        kind = _stream_kind(request, form)
+        if kind is None:
+            return Response(await _whole(pages))
+        # What is wrong with the file, or with all pages, is still answered with a status of its own.
+        first = await anext(pages)
+        return Response(_frames(first, pages, kind), media_type=kind)
+
+    async def _begin_job(self, asked: DocumentRequest, context: Context) -> Response:
+        for model in (asked.classifier, asked.ocr_model, asked.vlm, asked.embed_model):
+            if model is not None:
+                self._engine.model(model)  # a name that is wrong is told now
+        wanted = msgspec.json.encode(replace(asked, payload=b""))
+        status = await self._jobs.submit(JOB_KIND, context.key_id, wanted, asked.payload)
+        where = f"/api/jobs/{status.id}".encode()
+        body = msgspec.json.encode(render_status(status))
+        return Response(body, status=202, headers=[(b"location", where)])
+
+
+def _stream_kind(request: Request, form: MediaForm) -> bytes | None:
+    """Returns the media type of a stream, None for a whole answer; `stream` goes before the Accept header."""
+    accepted = (request.header(b"accept") or b"").lower()
+    kind = SSE if b"text/event-stream" in accepted else NDJSON if NDJSON in accepted else None
+    return (kind or NDJSON) if form.flag("stream", kind is not None) else None
+
+
+async def _whole(pages: Pages) -> bytes:
+    """Returns the answer with all pages. Raises: MediaTooLarge when it would be too long to be sent whole."""
+    lines: list[bytes] = []
+    n_bytes = 0
+    last = None
+    async with aclosing(pages):
+        async for last in pages:
+            lines.append(render_page(last))
+            n_bytes += len(lines[-1])
+            if n_bytes > _MAX_ANSWER_BYTES:
+                limit = f"the answer has more than {_MAX_ANSWER_BYTES} bytes"
+                raise MediaTooLarge(f"{limit}; send stream=true, job=true, or fewer pages")
+    assert last is not None, "a document has a page. This is a bug."
+    head = msgspec.json.encode({"format": last.format, "page_count": last.n_pages})
+    return head[:-1] + b',"pages":[%b]}' % b",".join(lines)
+
+
+async def _frames(first: PageResult, rest: Pages, kind: bytes) -> AsyncGenerator[bytes, None]:
+    """Yields a frame a page, and a last one that says how it ended."""
+    async with aclosing(rest):
+        yield _frame("page", render_page(first), kind)
+        n_read = 1
+        try:
+            async for page in rest:
+                yield _frame("page", render_page(page), kind)
+                n_read += 1
+        except TurboError as error:
+            told = {"error": error.message, "code": error.code, "pages": n_read}
+            yield _frame("error", msgspec.json.encode(told), kind)
+        else:
+            ended = {"status": "success", "pages": n_read, "page_count": first.n_pages}
+            yield _frame("done", msgspec.json.encode(ended), kind)
+
+
+def _frame(name: str, line: bytes, kind: bytes) -> bytes:
+    return sse_event(name, line) if kind == SSE else line + b"\n"
