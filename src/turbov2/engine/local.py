@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine import reports
@@ -18,6 +18,7 @@ from turbov2.engine.pictures import Pictures
 from turbov2.engine.placement import Placement
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
+from turbov2.engine.seeing import Seeing
 from turbov2.engine.shelf import open_shelf, weights_key
 from turbov2.media import Decoder, MediaLimits
 from turbov2.obs.ledger import Ledger
@@ -40,6 +41,8 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
+    VisionEvent,
+    VisionRequest,
 )
 
 _PULL_STOP_S = 5.0  # a cancelled pull ends at its next chunk
@@ -82,6 +85,7 @@ class LocalEngine:
         self._reranking = Reranking(catalog, running, meters, ledger)
         self._pictures = Pictures(_make_decoder(settings))
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
+        self._seeing = Seeing(catalog, running, self._pictures, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -119,6 +123,10 @@ class LocalEngine:
     async def classify(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
         """Returns how complex a page is; see Engine."""
         return await self._classifying(request, context)
+
+    def vision(self, request: VisionRequest, context: Context) -> AsyncGenerator[VisionEvent, None]:
+        """Yields the answer as it is written; see Engine."""
+        return self._seeing(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from turbov2.types import (
@@ -19,6 +19,8 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
+    VisionEvent,
+    VisionRequest,
 )
 
 
@@ -42,6 +44,12 @@ class Engine(Protocol):
 
     async def classify(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
         """Returns how complex a page is. Raises: RequestError, CapacityError, BackendError."""
+
+    def vision(self, request: VisionRequest, context: Context) -> AsyncGenerator[VisionEvent, None]:
+        """Yields the answer's text as it is written, and last a VisionResult. Closing it stops the model.
+
+        Raises: RequestError, CapacityError, BackendError, also after part of the text.
+        """
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from turbov2.types.images import Pixels
 
 logger = logging.getLogger(__name__)
-GENERATIVE = frozenset(("vision", "generate"))  # capabilities of a Generator
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -60,7 +59,7 @@ def run_embed(model: str, backend: Backend, tokens: TokenBatch, task: EmbedTask,
 
 def run_look(model: str, backend: Backend, pixels: Pixels, task: ImageTask) -> Seen:
     """Returns what the backend sees. Raises: TurboError only, as `load_backend`."""
-    if backend.loaded.image is None or GENERATIVE.intersection(backend.loaded.capabilities):
+    if backend.loaded.image is None or backend.loaded.is_writer:
         raise NotCapable(f"model '{model}' does not look at images")
     return _run(model, cast(Looker, backend).look, pixels, task)
 
@@ -74,7 +73,7 @@ def run_generate(
     is_cancelled: Callable[[], bool],
 ) -> Finish:
     """Returns how the backend's answer ended. Raises: TurboError only, as `load_backend`."""
-    if not GENERATIVE.intersection(backend.loaded.capabilities):
+    if not backend.loaded.is_writer:
         raise NotCapable(f"model '{model}' does not write text")
     return _run(model, cast(Generator, backend).generate, task, images, on_text, is_cancelled)
 

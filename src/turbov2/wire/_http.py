@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -107,7 +108,7 @@ class Request:
 class Response(msgspec.Struct):
     """What to answer. Pieces are made and sent one by one; an async body is a stream of frames."""
 
-    body: bytes | Iterator[bytes] | AsyncIterator[bytes]
+    body: bytes | Iterator[bytes] | AsyncGenerator[bytes, None]
     status: int = 200
     media_type: bytes = JSON
     headers: Iterable[tuple[bytes, bytes]] = ()
@@ -156,14 +157,17 @@ async def _send_pieces(
 
 
 async def _send_stream(
-    send: Send, status: int, headers: list[tuple[bytes, bytes]], frames: AsyncIterator[bytes]
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], frames: AsyncGenerator[bytes, None]
 ) -> int:
     # Proxies must pass each frame on at once; X-Accel-Buffering is nginx's switch for that.
     headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     n_bytes = 0
-    async for frame in frames:
-        n_bytes += len(frame)
-        await send({"type": "http.response.body", "body": frame, "more_body": True})
+    async with contextlib.aclosing(
+        frames
+    ):  # a client that leaves while a frame is sent ends the work behind it
+        async for frame in frames:
+            n_bytes += len(frame)
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
     return n_bytes

@@ -59,7 +59,7 @@ class Cut(NamedTuple):
     overview_px: tuple[int, int]
 
 
-class Lfm2ImagesKwargs(ImagesKwargs, total=False):  # type: ignore[misc]
+class Lfm2ImagesKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg, misc]
     """What the library's processor passes along."""
 
     return_row_col_info: bool
