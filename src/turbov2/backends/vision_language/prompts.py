@@ -95,7 +95,7 @@ def _load_processor(spec: LoadSpec, model_type: str) -> Any:
             f"the image processor of '{model_type}' needs torchvision, in the build that fits the torch "
             "installed here: pip install torchvision"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         logger.exception("transformers did not load the processor")
         raise LoadFailed(
             "the folder has no processor that transformers reads: tokenizer.json, or the settings of images "
