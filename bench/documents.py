@@ -1,8 +1,8 @@
 """`python -m bench.documents FILE [FIELD=VALUE ...]`: a document through `POST /api/documents`, page by page.
 
 One request to a fresh server on its defaults, streamed as NDJSON; fields are those of the route. Prints the
-time of the whole and of the first page, the mean of each stage, the ways and tables, what failed, and the memory
-of the server and its children while it ran.
+time of the whole and of the first page, the mean of each stage, the ways and tables, what failed, and the
+memory of the server and its children while it ran.
 """
 
 from __future__ import annotations

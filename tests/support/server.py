@@ -81,6 +81,7 @@ def fake_model(
     runner: str = "inline",
     max_tokens: int | None = None,
     need_bytes: int = 0,
+    capability: str = "embed",
     **options: str | float | bool,
 ) -> str:
     """Returns the models file's table of a fake model whose weights are a dummy file under `folder`."""
@@ -89,7 +90,7 @@ def fake_model(
     (weights / "model.safetensors").write_bytes(b"dummy")
     lines = [
         f'[models."{name}"]',
-        'capability = "embed"',
+        f'capability = "{capability}"',
         'backend = "fake"',
         f'runner = "{runner}"',
         "dimensions = 8",

@@ -6,6 +6,8 @@ vectors whatever the batch. The ids say where they come from:
     0 to 31,999         token ids that a caller may send
     32,000 + k          stands for the first word of a text that holds the trigger TRIGGERS[k]
     65,536 to 2^31 - 1  words of texts, by their checksum
+
+Told to write, it writes the prompt's own words, an image as its size.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
@@ -25,6 +27,11 @@ from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
 from turbov2.types import (
     DENSE,
     EmbedTask,
+    Finish,
+    FinishReason,
+    GenerateTask,
+    ImageNeed,
+    ImagePart,
     Inputs,
     Loaded,
     LoadSpec,
@@ -36,6 +43,7 @@ from turbov2.types import (
 
 if TYPE_CHECKING:
     from turbov2.types.embed import FloatMatrix
+    from turbov2.types.images import Pixels
 
 N_VOCABULARY = 32_000
 _FIRST_WORD_ID = 1 << 16
@@ -54,9 +62,10 @@ class FakeOptions(msgspec.Struct, frozen=True):
 
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 8
     is_reranker: bool = False  # reads pairs, gives one number for each
+    is_writer: bool = False  # writes what it is told, a word a token, and neither embeds nor ranks
     is_padded: bool = False  # cost of a batch: longest input times inputs, else the sum of lengths
     delay_s: _Seconds = 0.0  # per forward
-    delay_s_per_token: _Seconds = 0.0  # per forward, for each token of its cost
+    delay_s_per_token: _Seconds = 0.0  # per forward, for each token of its cost; before each word written
     load_delay_s: _Seconds = 0.0
     load_fails: bool = False
     host_bytes: _Bytes = 0  # allocated and touched while loaded
@@ -89,7 +98,7 @@ class FakeBackend:
             raise LoadFailed(f"model '{spec.model}' was told not to load")
         self._kept = [np.ones(options.host_bytes, dtype=np.uint8)]
         self.loaded = Loaded(
-            capabilities=("rerank",) if options.is_reranker else ("embed",),
+            capabilities=_capabilities(options),
             dtype="float32",
             dimensions=1 if options.is_reranker else options.dimensions,
             max_tokens=spec.max_tokens,
@@ -98,6 +107,7 @@ class FakeBackend:
             outputs=("dense",) if options.is_reranker else ("dense", "sparse", "tokens"),
             reads_instructions=options.is_reranker,
             is_padded=options.is_padded,
+            image=ImageNeed() if options.is_writer else None,
         )
 
     def tokenize(self, inputs: Inputs) -> TokenBatch:
@@ -120,6 +130,31 @@ class FakeBackend:
             _counts(tokens) if "sparse" in task.outputs else None,
             _token_vectors(tokens, self._options.dimensions) if "tokens" in task.outputs else None,
         )
+
+    def generate(
+        self,
+        task: GenerateTask,
+        images: Sequence[Pixels],
+        on_text: Callable[[str], None],
+        is_cancelled: Callable[[], bool],
+    ) -> Finish:
+        """Writes the words of the prompt. One that holds a trigger's text pulls it before it is written."""
+        time.sleep(self._options.delay_s)
+        words, n_written = list(_words(task, images)), 0
+        reason: FinishReason = "stop"
+        for word in words:
+            if n_written == task.sampling.max_tokens or is_cancelled():
+                reason = "cancelled" if is_cancelled() else "length"
+                break
+            if word in task.sampling.stop:
+                break
+            time.sleep(self._options.delay_s_per_token)
+            for trigger in TRIGGERS:
+                if (needle := getattr(self._options, trigger)) is not None and needle in word:
+                    self._pull(trigger)
+            on_text(f" {word}" if n_written else word)
+            n_written += 1
+        return Finish(reason, len(words), n_written, n_tiles=len(images))
 
     def free_caches(self) -> None:
         """Nothing is kept for reuse; a leak stays, as leaks do."""
@@ -157,6 +192,21 @@ class FakeBackend:
             raise InferenceFailed("an input holds what the fake model was told to fail on")
         if trigger in HAVOC:
             HAVOC[trigger]()
+
+
+def _capabilities(options: FakeOptions) -> tuple[str, ...]:
+    if options.is_writer:
+        return ("vision",)
+    return ("rerank",) if options.is_reranker else ("embed",)
+
+
+def _words(task: GenerateTask, images: Sequence[Pixels]) -> Iterator[str]:
+    for part in (part for message in task.messages for part in message.parts):
+        if isinstance(part, ImagePart):
+            height, width, _ = images[part.index].shape
+            yield f"{width}x{height}"
+        else:
+            yield from part.text.split()
 
 
 def vectors_of(inputs: Inputs, *, dimensions: int = 8, max_tokens: int | None = None) -> FloatMatrix:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Finish,
+    GenerateTask,
+    ImageTask,
+    Inputs,
+    Loaded,
+    LoadSpec,
+    Outputs,
+    Seen,
+    TokenBatch,
+)
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -52,6 +65,25 @@ class Looker(Backend, Protocol):
         """Returns what it sees in uint8 pixels of the kind that `loaded.image` names.
 
         Raises: NotCapable for a task that is not its own.
+        """
+
+
+@runtime_checkable
+class Generator(Backend, Protocol):
+    """A backend that writes text, one answer at a time."""
+
+    def generate(
+        self,
+        task: GenerateTask,
+        images: Sequence[Pixels],
+        on_text: Callable[[str], None],
+        is_cancelled: Callable[[], bool],
+    ) -> Finish:
+        """Returns how the answer ended, after `on_text` was called with its pieces, none of them empty.
+
+        images: uint8 `[h, w, 3]`. `is_cancelled` is asked at least once a token, and while the prompt is
+        read as often as the library lets us; once true, the answer ends with the reason "cancelled".
+        Raises: InputTooLong, InvalidRequest for a prompt that the model cannot read.
         """
 
 

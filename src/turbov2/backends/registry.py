@@ -41,6 +41,11 @@ BACKENDS: dict[str, BackendEntry] = {
     "sentence": replace(_TORCH, target="turbov2.backends.sentence:SentenceBackend"),
     "cross_encoder": replace(_TORCH, target="turbov2.backends.cross_encoder:CrossEncoderBackend"),
     "causal_rerank": replace(_TORCH, target="turbov2.backends.causal_rerank:CausalRerankBackend"),
+    "vlm": replace(
+        _TORCH,
+        target="turbov2.backends.vision_language:VisionLanguageBackend",
+        requires=("torch", "transformers", "PIL"),
+    ),
     "classifier": replace(_ONNX, target="turbov2.backends.classifier:ClassifierBackend"),
     "ocr": BackendEntry(
         "turbov2.backends.rapid_ocr.backend:RapidOcrBackend",

@@ -26,19 +26,21 @@ from turbov2.types import LoadSpec
 
 logger = logging.getLogger(__name__)
 
-ModelKind = Literal["encoder", "classifier", "causal"]
+ModelKind = Literal["encoder", "classifier", "causal", "vision"]
 
 _CLASSES: dict[ModelKind, Any] = {
     "encoder": transformers.AutoModel,
     "classifier": transformers.AutoModelForSequenceClassification,
     "causal": transformers.AutoModelForCausalLM,
+    "vision": transformers.AutoModelForImageTextToText,
 }
 _NAMES: dict[ModelKind, str] = {
     "encoder": "an encoder",
     "classifier": "a sequence classifier",
     "causal": "a causal language model",
+    "vision": "a model of images and text",
 }
-_DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+DATA_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 # Where architectures keep their layers: BERT's family; decoders and ModernBERT; DistilBERT.
 _LAYER_LISTS = ("encoder.layer", "layers", "transformer.layer")
 
@@ -154,7 +156,7 @@ def _load(kind: ModelKind, folder: Path, device: torch.device, options: TorchOpt
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # what matters of its reports is checked below
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, **_DATA_ONLY)
+        config = transformers.AutoConfig.from_pretrained(folder, **DATA_ONLY)
         # What the file says is ignored: it may name a kernel, code that transformers would fetch and run.
         config._attn_implementation = _attention(options, device, dtype)
         module, report = _CLASSES[kind].from_pretrained(
@@ -165,7 +167,7 @@ def _load(kind: ModelKind, folder: Path, device: torch.device, options: TorchOpt
             device_map={"": device} if options.quantization == "nf4" else None,
             use_safetensors=True,
             output_loading_info=True,
-            **_DATA_ONLY,
+            **DATA_ONLY,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         logger.exception("transformers did not load the folder")

@@ -9,6 +9,7 @@ from turbov2.batching.at_once import answer_at_once
 from turbov2.batching.batcher import Batcher
 from turbov2.batching.cache import VectorCache
 from turbov2.batching.forward import Computes
+from turbov2.batching.generations import GenerateJob, GenerateResult, Generations
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
 from turbov2.batching.looks import LookJob, LookResult, Looks
 from turbov2.batching.pace import BatchLimits
@@ -22,6 +23,9 @@ __all__ = [
     "Batcher",
     "Computes",
     "Gate",
+    "GenerateJob",
+    "GenerateResult",
+    "Generations",
     "Job",
     "JobResult",
     "LookJob",

@@ -36,11 +36,15 @@ def check_reads(spec: ModelSpec) -> None:
 
 
 def check_sees(spec: ModelSpec) -> None:
-    """Raises: NotCapable when the model is for something else."""
-    if spec.capability != "vision":
+    """Raises: NotCapable when the model does not answer questions about images."""
+    if spec.capability == "ocr":
         raise NotCapable(
-            f"model '{spec.name}' does not describe images, it is for: {spec.capability}", param="vlm"
+            f"model '{spec.name}' reads text off a page but answers no questions about it, it is for: ocr; "
+            "ask a vision-language model, as lfm25-vl",
+            param="model",
         )
+    if spec.capability != "vision":
+        raise NotCapable(f"model '{spec.name}' does not see, it is for: {spec.capability}", param="model")
 
 
 def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:

@@ -15,6 +15,7 @@ from turbov2.batching import (
     Batcher,
     BatchLimits,
     BatchRecord,
+    Generations,
     Looks,
     Slices,
     VectorCache,
@@ -76,8 +77,10 @@ class Loader:
         runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
-            if loaded.image is not None:
-                queue: Texts | Looks = Looks(runner, n_slots=n_cores(), on_batch=self._on_batch(spec))
+            if loaded.is_writer:
+                queue: Texts | Looks | Generations = Generations(runner, on_batch=self._on_batch(spec))
+            elif loaded.image is not None:
+                queue = Looks(runner, n_slots=n_cores(), on_batch=self._on_batch(spec))
             else:
                 await check_golden(runner, spec)
                 queue = await self._make_texts(spec, runner, loaded, load_spec.device, began_s)

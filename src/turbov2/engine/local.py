@@ -20,6 +20,7 @@ from turbov2.engine.placement import Placement
 from turbov2.engine.reading import Reading
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
+from turbov2.engine.seeing import Seeing
 from turbov2.engine.shelf import open_shelf, weights_key
 from turbov2.media import Decoder, MediaLimits
 from turbov2.obs.ledger import Ledger
@@ -46,6 +47,8 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
+    VisionEvent,
+    VisionRequest,
 )
 
 _PULL_STOP_S = 5.0  # a cancelled pull ends at its next chunk
@@ -91,6 +94,7 @@ class LocalEngine:
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
         self._reading = Reading(catalog, running, self._pictures, ledger)
         self._documents = Documents(decoder, ModelEyes(catalog, running, decoder, ledger), self._embedding)
+        self._seeing = Seeing(catalog, running, self._pictures, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -140,6 +144,10 @@ class LocalEngine:
     def documents(self, request: DocumentRequest, context: Context) -> AsyncGenerator[PageResult, None]:
         """Yields a file's pages as they are read; see Engine."""
         return self._documents(request, context)
+
+    def vision(self, request: VisionRequest, context: Context) -> AsyncGenerator[VisionEvent, None]:
+        """Yields the answer as it is written; see Engine."""
+        return self._seeing(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

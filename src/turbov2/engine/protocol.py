@@ -23,6 +23,8 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
+    VisionEvent,
+    VisionRequest,
 )
 
 
@@ -57,6 +59,12 @@ class Engine(Protocol):
         """Yields a file's pages as they are read, bad ones with their error. Closing it stops the work.
 
         Raises: RequestError for the file or what was asked; CapacityError where room ran out.
+        """
+
+    def vision(self, request: VisionRequest, context: Context) -> AsyncGenerator[VisionEvent, None]:
+        """Yields the answer's text as it is written, and last a VisionResult. Closing it stops the model.
+
+        Raises: RequestError, CapacityError, BackendError, also after part of the text.
         """
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:

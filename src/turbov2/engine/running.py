@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from turbov2.batching import Job, JobResult, LookJob, LookResult, RunnerLost
+from turbov2.batching import GenerateJob, GenerateResult, Job, JobResult, LookJob, LookResult, RunnerLost
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
@@ -79,6 +79,34 @@ class Running:
         ticket = self._gates.of(spec.name).admit(1, n_bytes)
         try:
             return await self._leased(spec, keep_alive_s, lambda held: held.looks.look(job))
+        finally:
+            ticket.release()
+
+    async def generate(
+        self, spec: ModelSpec, job: GenerateJob, n_bytes: int, keep_alive_s: float | None
+    ) -> tuple[GenerateResult, int]:
+        """Returns how the answer ended and the wait for the model. Raises: QueueFull, what the prompt causes.
+
+        An answer whose beginning was told is not written again, for it would begin otherwise.
+        """
+        has_begun = False
+
+        def on_piece(piece: str) -> None:
+            nonlocal has_begun
+            has_begun = True
+            job.on_piece(piece)
+
+        async def write(held: HeldModel) -> GenerateResult:
+            try:
+                return await held.generations.generate(msgspec.structs.replace(job, on_piece=on_piece))
+            except RunnerLost as lost:
+                if has_begun:
+                    raise lost.cause from lost
+                raise
+
+        ticket = self._gates.of(spec.name).admit(1, n_bytes)
+        try:
+            return await self._leased(spec, keep_alive_s, write)
         finally:
             ticket.release()
 

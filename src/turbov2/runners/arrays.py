@@ -21,10 +21,12 @@ from turbov2.runners.frames import Array, Frame, FrameError, message_of
 from turbov2.types import (
     DENSE,
     EmbedTask,
+    GenerateTask,
     Inputs,
     OutputKind,
     Outputs,
     Pair,
+    PromptMessage,
     SparseRows,
     TokenBatch,
     TokenVectors,
@@ -37,6 +39,7 @@ _BUFFERS: dict[OutputKind, tuple[tuple[str, int], ...]] = {
 }
 _texts_decoder = msgspec.msgpack.Decoder(list[str])
 _pairs_decoder = msgspec.msgpack.Decoder(list[Pair])
+_messages_decoder = msgspec.msgpack.Decoder(tuple[PromptMessage, ...])
 
 
 def pack_inputs(inputs: Inputs) -> tuple[say.InputsKind, tuple[Array, ...]]:
@@ -132,12 +135,35 @@ def pack_pixels(pixels: Array) -> tuple[Literal[1, 3], Array]:
 def unpack_pixels(frame: Frame, n_channels: int) -> Array:
     """Returns the pixels a `Look` carries. Raises: FrameError when its buffer does not fit."""
     (rows,) = _expect(frame, ("uint8", 2))
-    if rows.shape[1] % n_channels:
-        raise FrameError(f"rows of {rows.shape[1]} bytes are no pixels of {n_channels}")
-    return rows if n_channels == 1 else rows.reshape(len(rows), -1, n_channels)
+    return rows if n_channels == 1 else _rgb(rows)
 
 
-def _pack_texts(texts: Sequence[str] | Sequence[Pair]) -> Array:
+def pack_prompt(task: GenerateTask, images: Sequence[Array]) -> tuple[Array, ...]:
+    """Returns the buffers that `unpack_prompt` turns back into messages and images, uint8 `[h, w, 3]`.
+
+    Raises: InvalidRequest when a text is not Unicode.
+    """
+    return (_pack_texts(task.messages), *(pack_pixels(image)[1] for image in images))
+
+
+def unpack_prompt(frame: Frame) -> tuple[GenerateTask, list[Array]]:
+    """Returns the task and images that a `Generate` carries. Raises: FrameError, as `unpack_inputs`."""
+    asked = message_of(frame, say.Generate)
+    packed, *rows = _expect(frame, ("uint8", 1), *[("uint8", 2)] * (len(frame.buffers) - 1))
+    try:
+        messages = _messages_decoder.decode(packed.data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"messages buffer is malformed: {error}") from error
+    return GenerateTask(messages, asked.sampling), [_rgb(each) for each in rows]
+
+
+def _rgb(rows: Array) -> Array:
+    if rows.shape[1] % 3:
+        raise FrameError(f"rows of {rows.shape[1]} bytes are no pixels of 3")
+    return rows.reshape(len(rows), -1, 3)
+
+
+def _pack_texts(texts: Sequence[str] | Sequence[Pair] | Sequence[PromptMessage]) -> Array:
     try:
         return np.frombuffer(msgspec.msgpack.encode(texts), dtype=np.uint8)
     except UnicodeEncodeError as error:

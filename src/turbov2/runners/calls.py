@@ -5,13 +5,23 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from turbov2.backends.protocol import Backend, Embedder, Looker
+from turbov2.backends.protocol import Backend, Embedder, Generator, Looker
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InferenceFailed, LoadFailed, NotCapable, OutOfMemory, TurboError
-from turbov2.types import EmbedTask, ImageTask, Inputs, LoadSpec, Outputs, Seen, TokenBatch
+from turbov2.types import (
+    EmbedTask,
+    Finish,
+    GenerateTask,
+    ImageTask,
+    Inputs,
+    LoadSpec,
+    Outputs,
+    Seen,
+    TokenBatch,
+)
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -49,9 +59,23 @@ def run_embed(model: str, backend: Backend, tokens: TokenBatch, task: EmbedTask,
 
 def run_look(model: str, backend: Backend, pixels: Pixels, task: ImageTask) -> Seen:
     """Returns what the backend sees. Raises: TurboError only, as `load_backend`."""
-    if backend.loaded.image is None:
+    if backend.loaded.image is None or backend.loaded.is_writer:
         raise NotCapable(f"model '{model}' does not look at images")
     return _run(model, cast(Looker, backend).look, pixels, task)
+
+
+def run_generate(
+    model: str,
+    backend: Backend,
+    task: GenerateTask,
+    images: Sequence[Pixels],
+    on_text: Callable[[str], None],
+    is_cancelled: Callable[[], bool],
+) -> Finish:
+    """Returns how the backend's answer ended. Raises: TurboError only, as `load_backend`."""
+    if not backend.loaded.is_writer:
+        raise NotCapable(f"model '{model}' does not write text")
+    return _run(model, cast(Generator, backend).generate, task, images, on_text, is_cancelled)
 
 
 def run_free_caches(model: str, backend: Backend) -> None:

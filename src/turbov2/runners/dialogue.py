@@ -16,6 +16,7 @@ from turbov2.runners.owed import Owed, Thread
 log = logging.getLogger("turbov2.runners.process")
 T = TypeVar("T")
 
+_STOP_GRACE_S = 5.0  # for a cancelled generation, whose backend looks for that at least once a token
 _N_BEATS = 5  # within the shorter of the two timeouts that they watch
 
 
@@ -61,10 +62,12 @@ class Dialogue:
         read: Callable[[frames.Frame], T],
         *buffers: frames.Array,
         thread: Thread = "compute",
+        on_piece: Callable[[str], None] | None = None,
     ) -> T:
         """Sends what `make_op` makes of a fresh id, and returns what `read` makes of the answer.
 
-        Cancelled, a forward lasts until the child has let go of it, or has been ended for it.
+        `on_piece` is called meanwhile with each piece of an answer that comes bit by bit; it must not raise.
+        Cancelled, a forward or a generation lasts until the child has let go of it, or was ended for it.
         Raises: the answer's error; InvalidRequest for what no frame can hold; RunnerCrashed.
         """
         writer = self.require_open()
@@ -73,7 +76,7 @@ class Dialogue:
         try:
             async with self._sending:
                 self.require_open()
-                answer = self.owed.open(op.op_id, thread, read)
+                answer = self.owed.open(op.op_id, thread, read, on_piece)
                 if not writer.is_closing():  # else the child is gone: `answer` will say so
                     frames.write_parts(writer, parts)
                     with contextlib.suppress(OSError):
@@ -81,7 +84,7 @@ class Dialogue:
             return cast(T, await answer)
         except asyncio.CancelledError:
             self._abandon(op)
-            if isinstance(op, say.Embed):  # only then is the child free for the next forward
+            if isinstance(op, say.Embed | say.Generate):  # only then is the child free for the next
                 await self.owed.closed(op.op_id)
             raise
 
@@ -111,6 +114,8 @@ class Dialogue:
                 self._n_unheard = 0
                 if isinstance(frame.message, say.Pong):
                     self.owed.note_steps(frame.message.n_steps)
+                elif isinstance(frame.message, say.Piece):
+                    self.owed.take_piece(frame.message)
                 else:
                     self.owed.settle(frame)
         except (EOFError, OSError):
@@ -139,17 +144,19 @@ class Dialogue:
         if self.owed.abandon(op.op_id) and not self.end_reason:
             self.write(say.Cancel(op.op_id))
             if isinstance(op, say.Embed):  # everything else is short, or has a deadline of its own
-                self._end_if_lonely_later(op.op_id)
+                self._end_if_lonely_later(op.op_id, self._cancel_grace_s)
+            elif isinstance(op, say.Generate):  # it stops by itself
+                self._end_if_lonely_later(op.op_id, max(_STOP_GRACE_S, self._cancel_grace_s))
 
-    def _end_if_lonely_later(self, op_id: int) -> None:
-        asyncio.get_running_loop().call_later(self._cancel_grace_s, self._end_if_lonely, op_id)
+    def _end_if_lonely_later(self, op_id: int, grace_s: float) -> None:
+        asyncio.get_running_loop().call_later(grace_s, self._end_if_lonely, op_id, grace_s)
 
-    def _end_if_lonely(self, op_id: int) -> None:
+    def _end_if_lonely(self, op_id: int, grace_s: float) -> None:
         """Ends a child that computes this op and owes nobody another; else looks again later."""
         if self.end_reason or not self.owed.is_open(op_id):
             return
         if self.owed.is_anyone_waiting("compute"):
-            self._end_if_lonely_later(op_id)
+            self._end_if_lonely_later(op_id, grace_s)
         else:
             self._kill("was ended, because nobody waits for what it computes")
 

@@ -1,7 +1,7 @@
 """What a runner and its child say to each other.
 
-Every request carries an `op_id` and gets exactly one answer with that id. `Hello` answers the spawn
-itself. Arrays follow a message as buffers; see turbov2.runners.arrays.
+Every request carries an `op_id` and gets exactly one answer with that id; pieces come before the answer to
+`Generate`. `Hello` answers the spawn itself. Arrays follow a message as buffers; see turbov2.runners.arrays.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from turbov2.errors import TurboError, from_fields
-from turbov2.types import EmbedTask, ImageTask, Loaded, LoadSpec, Seen
+from turbov2.types import EmbedTask, Finish, ImageTask, Loaded, LoadSpec, Sampling, Seen
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 
@@ -91,6 +91,27 @@ class SeenReply(_Message, frozen=True):
     seen: Seen
 
 
+class Generate(_Message, frozen=True):
+    """Buffers: one uint8 msgpack list of messages; for each image uint8 `[h, w * 3]`."""
+
+    op_id: OpId
+    sampling: Sampling
+
+
+class Piece(_Message, frozen=True):
+    """The next words of an answer that is being written. No answer in itself: the op stays open."""
+
+    op_id: OpId
+    text: str
+
+
+class FinishReply(_Message, frozen=True):
+    """The answer is written."""
+
+    op_id: OpId
+    finish: Finish
+
+
 class FreeCaches(_Message, frozen=True):
     """Give back memory that is only kept to be used again."""
 
@@ -104,7 +125,10 @@ class Done(_Message, frozen=True):
 
 
 class Cancel(_Message, frozen=True):
-    """Nobody waits for this op any more. Answered by `Dropped` unless the op had already started."""
+    """Nobody waits for this op any more. Answered by `Dropped` unless the op had already started.
+
+    A generation that had started ends at its next token, and is answered as any other.
+    """
 
     op_id: OpId
 
@@ -139,9 +163,9 @@ class Stop(_Message, frozen=True):
     """Answer what is queued, then end."""
 
 
-Op = Load | Tokenize | Embed | Look | FreeCaches
-Answer = Hello | LoadedReply | TokensReply | OutputsReply | SeenReply | Done | Dropped | Failure
-Message = Op | Answer | Cancel | Ping | Pong | Stop
+Op = Load | Tokenize | Embed | Look | Generate | FreeCaches
+Answer = Hello | LoadedReply | TokensReply | OutputsReply | SeenReply | FinishReply | Done | Dropped | Failure
+Message = Op | Answer | Piece | Cancel | Ping | Pong | Stop
 
 
 def failure(op_id: int, error: TurboError) -> Failure:

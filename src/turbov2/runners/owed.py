@@ -20,6 +20,7 @@ class _Op(NamedTuple):
     read: Callable[[Frame], object]
     answer: asyncio.Future[object]
     is_closed: asyncio.Event
+    on_piece: Callable[[str], None] | None  # of an op that is answered bit by bit
 
 
 class Owed:
@@ -41,14 +42,23 @@ class Owed:
         """Returns an id that no op had before."""
         return next(self._op_ids)
 
-    def open(self, op_id: int, thread: Thread, read: Callable[[Frame], object]) -> asyncio.Future[object]:
-        """Returns the future that ends when the op is answered, with what `read` makes of the answer."""
+    def open(
+        self,
+        op_id: int,
+        thread: Thread,
+        read: Callable[[Frame], object],
+        on_piece: Callable[[str], None] | None = None,
+    ) -> asyncio.Future[object]:
+        """Returns the future that ends when the op is answered, with what `read` makes of the answer.
+
+        `on_piece` is called before with each piece of it; only an op that has it may be sent any.
+        """
         loop = asyncio.get_running_loop()
         if not self._n_open[thread]:
             self._progress_at[thread] = loop.time()
         answer: asyncio.Future[object] = loop.create_future()
         answer.add_done_callback(_mark_retrieved)
-        self._ops[op_id] = _Op(thread, read, answer, asyncio.Event())
+        self._ops[op_id] = _Op(thread, read, answer, asyncio.Event(), on_piece)
         self._n_open[thread] += 1
         return answer
 
@@ -70,6 +80,15 @@ class Owed:
         del self._ops[message.op_id]
         self._n_open[op.thread] -= 1
         self._progress_at[op.thread] = asyncio.get_running_loop().time()
+
+    def take_piece(self, piece: say.Piece) -> None:
+        """Hands on a piece of an answer. Raises: FrameError when none was asked for."""
+        op = self._ops.get(piece.op_id)
+        if op is None or op.on_piece is None:
+            raise FrameError(f"a piece of op {piece.op_id}, which has none")
+        self._progress_at[op.thread] = asyncio.get_running_loop().time()
+        if not op.answer.done():
+            op.on_piece(piece.text)
 
     def note_steps(self, n_steps: int) -> None:
         """Takes the compute thread's counter: if it rose, the thread is not silent."""

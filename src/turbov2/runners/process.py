@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -19,7 +19,19 @@ from turbov2.runners import arrays, child, frames
 from turbov2.runners import messages as say
 from turbov2.runners.channels import Ends, Stderr
 from turbov2.runners.dialogue import Dialogue
-from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Finish,
+    GenerateTask,
+    ImageTask,
+    Inputs,
+    Loaded,
+    LoadSpec,
+    Outputs,
+    Seen,
+    TokenBatch,
+)
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -137,6 +149,18 @@ class ProcessRunner:
         n_channels, rows = arrays.pack_pixels(pixels)
         make = partial(say.Look, task=task, n_channels=n_channels)
         return (await self._dialogue.ask(make, read, rows)).seen
+
+    async def generate(
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+    ) -> Finish:
+        """Returns how the answer ended; see Runner. `op_timeout_s` is between two steps of the backend.
+
+        Raises: as `embed`.
+        """
+        make = partial(say.Generate, sampling=task.sampling)
+        read = partial(frames.message_of, kind=say.FinishReply)
+        buffers = arrays.pack_prompt(task, images)
+        return (await self._dialogue.ask(make, read, *buffers, on_piece=on_piece)).finish
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the child kept for reuse."""

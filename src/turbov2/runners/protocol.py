@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Finish,
+    GenerateTask,
+    ImageTask,
+    Inputs,
+    Loaded,
+    LoadSpec,
+    Outputs,
+    Seen,
+    TokenBatch,
+)
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -47,6 +60,14 @@ class Runner(Protocol):
 
     async def look(self, pixels: Pixels, task: ImageTask) -> Seen:
         """Returns what the model sees in uint8 pixels. Cancelling drops a call that still waits."""
+
+    async def generate(
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+    ) -> Finish:
+        """Returns how the model's answer ended. `on_piece` is called before, in the loop, with its pieces.
+
+        images: uint8 `[h, w, 3]`. Cancelling ends it within one token, and lasts until it has ended.
+        """
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the backend kept for reuse."""

@@ -5,14 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from turbov2.backends.protocol import Backend
 from turbov2.errors import RunnerCrashed, TurboError
-from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_look, run_tokenize
-from turbov2.types import DENSE, EmbedTask, ImageTask, Inputs, Loaded, LoadSpec, Outputs, Seen, TokenBatch
+from turbov2.runners.calls import (
+    load_backend,
+    run_close,
+    run_embed,
+    run_free_caches,
+    run_generate,
+    run_look,
+    run_tokenize,
+)
+from turbov2.types import (
+    DENSE,
+    EmbedTask,
+    Finish,
+    GenerateTask,
+    ImageTask,
+    Inputs,
+    Loaded,
+    LoadSpec,
+    Outputs,
+    Seen,
+    TokenBatch,
+)
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -68,6 +89,28 @@ class ThreadRunner:
     async def look(self, pixels: Pixels, task: ImageTask) -> Seen:
         """Returns what the backend sees, in a thread. Cancelling drops a call that still waits."""
         return await self._call(self._compute, run_look, pixels, task)
+
+    async def generate(
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+    ) -> Finish:
+        """Returns how the answer ended, written in a thread; see Runner."""
+        loop, cancelled = asyncio.get_running_loop(), threading.Event()
+
+        def tell(text: str) -> None:
+            if not cancelled.is_set():
+                loop.call_soon_threadsafe(on_piece, text)
+
+        work = asyncio.ensure_future(
+            self._call(self._compute, run_generate, task, images, tell, cancelled.is_set)
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            cancelled.set()
+            await asyncio.wait({work})
+            with contextlib.suppress(asyncio.CancelledError):
+                work.exception()  # nobody waits for it, nor should asyncio log it
+            raise
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the backend kept for reuse."""

@@ -25,7 +25,15 @@ from turbov2.backends.protocol import Backend
 from turbov2.errors import TurboError
 from turbov2.runners import arrays, frames
 from turbov2.runners import messages as say
-from turbov2.runners.calls import load_backend, run_close, run_embed, run_free_caches, run_look, run_tokenize
+from turbov2.runners.calls import (
+    load_backend,
+    run_close,
+    run_embed,
+    run_free_caches,
+    run_generate,
+    run_look,
+    run_tokenize,
+)
 from turbov2.runners.entry import enter
 
 
@@ -82,6 +90,7 @@ class Worker:
         self._backend: Backend | None = None
         self._model = ""
         self._n_steps = 0
+        self._cancels: dict[int, threading.Event] = {}  # of generations; each call on it is atomic
 
     def serve(self) -> None:
         """Returns after Stop, with the weights released."""
@@ -99,7 +108,13 @@ class Worker:
                 self._answers.send(say.Pong(self._n_steps))
             case say.Cancel(op_id):
                 if self._to_compute.drop(op_id) or self._to_tokenize.drop(op_id):
+                    self._cancels.pop(op_id, None)
                     self._answers.send(say.Dropped(op_id))
+                elif (cancelled := self._cancels.get(op_id)) is not None:
+                    cancelled.set()
+            case say.Generate(op_id):
+                self._cancels[op_id] = threading.Event()
+                self._to_compute.put(frame)
             case say.Tokenize():
                 self._to_tokenize.put(frame)
             case say.Stop():
@@ -138,11 +153,30 @@ class Worker:
             case say.Look(op_id, task, n_channels):
                 pixels = arrays.unpack_pixels(frame, n_channels)
                 return frames.Frame(say.SeenReply(op_id, run_look(self._model, self._loaded(), pixels, task)))
+            case say.Generate():
+                return self._generate(frame, frame.message)
             case say.FreeCaches(op_id):
                 run_free_caches(self._model, self._loaded())
                 return frames.Frame(say.Done(op_id))
             case unexpected:
                 raise frames.FrameError(f"a parent does not send {type(unexpected).__name__}")
+
+    def _generate(self, frame: frames.Frame, asked: say.Generate) -> frames.Frame:
+        cancelled = self._cancels[asked.op_id]
+
+        def is_cancelled() -> bool:
+            self._n_steps += 1  # whoever asks is getting on, though a long prompt gives no piece yet
+            return cancelled.is_set()
+
+        def send(text: str) -> None:
+            self._answers.send(say.Piece(asked.op_id, text))
+
+        try:
+            task, images = arrays.unpack_prompt(frame)
+            finish = run_generate(self._model, self._loaded(), task, images, send, is_cancelled)
+        finally:
+            del self._cancels[asked.op_id]
+        return frames.Frame(say.FinishReply(asked.op_id, finish))
 
     def _loaded(self) -> Backend:
         if self._backend is None:

@@ -37,3 +37,8 @@ class Loaded(msgspec.Struct, frozen=True):
     reads_instructions: bool = False  # of a reranker: what makes a document relevant can be said
     image: ImageNeed | None = None  # of a model that looks at images
     is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether the model writes text."""
+        return not {"vision", "generate"}.isdisjoint(self.capabilities)

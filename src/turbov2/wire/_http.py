@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Iterable,
@@ -115,7 +115,7 @@ class Request:
 class Response(msgspec.Struct):
     """What to answer. Pieces are made and sent one by one; an async body is a stream of frames."""
 
-    body: bytes | Iterator[bytes] | AsyncIterator[bytes]
+    body: bytes | Iterator[bytes] | AsyncGenerator[bytes, None]
     status: int = 200
     media_type: bytes = JSON
     headers: Iterable[tuple[bytes, bytes]] = ()
@@ -164,18 +164,16 @@ async def _send_pieces(
 
 
 async def _send_stream(
-    send: Send, status: int, headers: list[tuple[bytes, bytes]], frames: AsyncIterator[bytes]
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], frames: AsyncGenerator[bytes, None]
 ) -> int:
     # Proxies must pass each frame on at once; X-Accel-Buffering is nginx's switch for that.
     headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     n_bytes = 0
-    try:
+    # A client that leaves while a frame is sent ends the work behind it.
+    async with contextlib.aclosing(frames):
         async for frame in frames:
             n_bytes += len(frame)
             await send({"type": "http.response.body", "body": frame, "more_body": True})
-    finally:
-        if isinstance(frames, AsyncGenerator):  # what makes the frames stops now, not when it is collected
-            await frames.aclose()
     await send({"type": "http.response.body", "body": b""})
     return n_bytes

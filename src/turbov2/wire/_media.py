@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from python_multipart.exceptions import FormParserError
 from turbov2.errors import InvalidRequest
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import Request
+from turbov2.wire._keep_alive import parse_keep_alive_s
 
 _JSON = msgspec.json.Decoder(dict[str, Any])
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
@@ -62,6 +64,30 @@ class MediaForm(msgspec.Struct, frozen=True):
                 f"{name} is {str(value)[:40]!r}, expected a whole number from {low} to {high}", param=name
             )
         return int(value)
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """Returns a number, which a form sends as text, or None. Raises: InvalidRequest."""
+        value = self.fields.get(name)
+        if value is None or value == "":
+            return None
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not low <= number <= high:
+            raise InvalidRequest(
+                f"{name} is {str(value)[:40]!r}, expected a number from {low:g} to {high:g}", param=name
+            )
+        return number
+
+    def keep_alive_s(self) -> float | None:
+        """Returns how many seconds the model is to stay, None if not said. Raises: InvalidRequest."""
+        value: Any = self.fields.get("keep_alive")
+        if value is not None and not isinstance(value, str | int | float):
+            raise InvalidRequest(
+                "keep_alive is neither a number of seconds nor a time such as 5m", param="keep_alive"
+            )
+        return parse_keep_alive_s(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """Returns a truth value, which a form sends as text. Raises: InvalidRequest."""

@@ -6,9 +6,7 @@ from typing import Any
 
 import msgspec
 
-from turbov2.errors import InvalidRequest
 from turbov2.types import ClassifyRequest, ClassifyResult
-from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire._media import MediaForm
 
 CLASSIFIER = "vl-classifier"
@@ -34,12 +32,7 @@ def parse_classify(form: MediaForm) -> ClassifyRequest:
     is_node = isinstance(form.fields.get("text"), str)
     model = CLASSIFIER if is_node else form.text("model") or CLASSIFIER
     page = form.integer("page", 1, 1, _MAX_PAGES)
-    keep_alive: Any = form.fields.get("keep_alive")
-    if keep_alive is not None and not isinstance(keep_alive, str | int | float):
-        raise InvalidRequest(
-            "keep_alive is neither a number of seconds nor a time such as 5m", param="keep_alive"
-        )
-    return ClassifyRequest(model, form.required("image"), page - 1, parse_keep_alive_s(keep_alive))
+    return ClassifyRequest(model, form.required("image"), page - 1, form.keep_alive_s())
 
 
 def render_classified(result: ClassifyResult) -> bytes:

@@ -1,4 +1,4 @@
-"""The server's own routes: reranking, health for people, probes for machines, status for dashboards."""
+"""The server's own routes: reranking, pages, health for people, probes for machines, and status."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from turbov2.types import ResidentStatus
 from turbov2.wire._body import parse_json
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._media import read_media
-from turbov2.wire.native import adapt, classify, ocr
+from turbov2.wire.native import adapt, classify, ocr, vision
 from turbov2.wire.native.document_routes import DocumentJobs, DocumentRoutes
 from turbov2.wire.native.jobs import JobRoutes
 from turbov2.wire.native.schema import RerankBody
 
 _CLASSIFY_PATHS = ("/api/classify", "/api/classify/file", "/api/classify/base64")
+_VISION_PATHS = ("/api/vision", "/api/vision/file")
 _RERANK = msgspec.json.Decoder(RerankBody)
 
 
@@ -64,6 +65,16 @@ class NativeRoutes:
         # Hundreds of lines take milliseconds, in which others want the loop.
         return await asyncio.to_thread(ocr.render_ocr, asked, results)
 
+    async def vision(self, request: Request) -> Response:
+        """POST /api/vision, and below it /file. A question about a page image or a page of a document."""
+        form = await read_media(request, ("image", "file", "base64"))
+        asked = vision.parse_vision(form, request.limits.max_text_chars)
+        is_streamed = vision.is_streamed(form)
+        events = self._engine.vision(asked, request.context)
+        if is_streamed:
+            return await vision.answer_lines(self._engine.model(asked.model).name, events)
+        return await vision.whole_answer(events)
+
     async def livez(self, request: Request) -> Response:
         """GET /livez: 200 while the event loop turns."""
         return Response(b"ok", media_type=TEXT)
@@ -93,6 +104,7 @@ class NativeRoutes:
                     "events": self._engine.events(),
                     "vram_usage": sum(resident.device_bytes for resident in residents),
                     "has_classifier": "classify" in runnable,
+                    "has_vision": "vision" in runnable,
                     "has_reranker": not runnable.isdisjoint(("rerank", "embed")),  # the latter rank by cosine
                     "cloud": {"disabled": True, "source": "none"},
                 }
@@ -154,6 +166,7 @@ def routes(engine: Engine, default_rerank_model: str, jobs: Jobs) -> list[Route]
         Route("/api/jobs", ("GET",), kept.newest, "native"),
         Route("/api/jobs/", ("GET",), kept.one, "native", is_unbounded=True),
         Route("/api/jobs/", ("DELETE",), kept.remove, "native"),
+        *(Route(path, ("POST",), native.vision, "ollama") for path in _VISION_PATHS),
         Route("/livez", ("GET",), native.livez, "native"),
         Route("/readyz", ("GET",), native.readyz, "native"),
         Route("/healthz", ("GET",), native.readyz, "native"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
@@ -46,7 +46,7 @@ async def pull_frames(steps: AsyncIterator[PullProgress]) -> Response:
     return Response(_frames(first, steps), media_type=NDJSON)
 
 
-async def _frames(first: PullProgress, steps: AsyncIterator[PullProgress]) -> AsyncIterator[bytes]:
+async def _frames(first: PullProgress, steps: AsyncIterator[PullProgress]) -> AsyncGenerator[bytes, None]:
     yield msgspec.json.encode(render_step(first)) + b"\n"
     try:
         async for step in steps:

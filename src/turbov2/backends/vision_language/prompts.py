@@ -1,0 +1,103 @@
+"""A conversation with images as the model's input: the checkpoint's own template and processor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import transformers
+from transformers.models.lfm2_vl.processing_lfm2_vl import Lfm2VlProcessor
+
+from turbov2.backends.torch_models import DATA_ONLY, file_of, folder_of
+from turbov2.backends.vision_language.lfm2_images import Lfm2Images, read_settings
+from turbov2.errors import InvalidRequest, LoadFailed, ModelUnavailable
+from turbov2.types import GenerateTask, ImagePart, LoadSpec, PromptMessage
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
+
+logger = logging.getLogger(__name__)
+
+
+class Prompts:
+    """Makes a model's input of what is asked."""
+
+    def __init__(self, spec: LoadSpec, model_type: str) -> None:
+        """Raises: LoadFailed, ModelUnavailable when the processor needs a library that is not here."""
+        self._processor = _load_processor(spec, model_type)
+        self.tokenizer = self._processor.tokenizer
+        self._image_token = getattr(self._processor, "image_token", "<image>")
+        if not self._processor.chat_template:
+            raise LoadFailed("the model folder has no chat template, so a conversation cannot be told to it")
+
+    def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Any:
+        """Returns the model's keyword arguments, as the processor names them, on the CPU.
+
+        Raises: InvalidRequest for a text that holds what stands for an image.
+        """
+        if any(self._image_token in text for message in task.messages for text in _texts(message)):
+            raise InvalidRequest(
+                f"the prompt holds {self._image_token}, which stands for an image; leave it out",
+                param="prompt",
+            )
+        return self._processor.apply_chat_template(
+            [_turn(message, images) for message in task.messages],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns the text of token ids, without special tokens."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+
+def n_tiles_of(inputs: Any) -> int:
+    """Returns how many pieces the images were cut into; 0 for an input that does not tell."""
+    if "image_grid_thw" in inputs:  # Qwen's: every image whole, its patches in one long list
+        return len(inputs["image_grid_thw"])
+    if "pixel_values" not in inputs:
+        return 0
+    shape: Sequence[int] = inputs["pixel_values"].shape
+    return shape[0] * shape[1] if len(shape) == 5 else shape[0]  # Idefics': [texts, tiles, 3, h, w]
+
+
+def _turn(message: PromptMessage, images: Sequence[Pixels]) -> dict[str, Any]:
+    parts = [
+        {"type": "image", "image": images[part.index]}
+        if isinstance(part, ImagePart)
+        else {"type": "text", "text": part.text}
+        for part in message.parts
+    ]
+    return {"role": message.role, "content": parts}
+
+
+def _texts(message: PromptMessage) -> list[str]:
+    return [part.text for part in message.parts if not isinstance(part, ImagePart)]
+
+
+def _load_processor(spec: LoadSpec, model_type: str) -> Any:
+    file_of(spec, "tokenizer.json")  # without it the library makes an empty tokenizer up
+    folder = folder_of(spec)
+    try:
+        if model_type == "lfm2_vl":
+            files = {name: Path(path).read_bytes() for name, path in spec.files.items() if "process" in name}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **DATA_ONLY)
+            images = Lfm2Images(read_settings(files))
+            return Lfm2VlProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
+        return transformers.AutoProcessor.from_pretrained(folder, **DATA_ONLY)
+    except ImportError as error:
+        raise ModelUnavailable(
+            f"the image processor of '{model_type}' needs torchvision, in the build that fits the torch "
+            "installed here: pip install torchvision"
+        ) from error
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        logger.exception("transformers did not load the processor")
+        raise LoadFailed(
+            "the folder has no processor that transformers reads: tokenizer.json, or the settings of images "
+            "in processor_config.json or preprocessor_config.json, are missing or bad"
+        ) from error

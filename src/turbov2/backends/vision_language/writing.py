@@ -1,0 +1,104 @@
+"""One answer while transformers generates it: tokens to text, when to stop, how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import torch
+
+from turbov2.backends.detokenizer import Detokenizer, StopTexts
+from turbov2.types import Finish, FinishReason
+
+
+class Cancelled(Exception):
+    """Raised inside the model while it reads a prompt that nobody waits for any more."""
+
+
+class Writing:
+    """Is told each token by transformers' `generate`, as its streamer, and asked after it whether to stop."""
+
+    def __init__(
+        self,
+        detokenizer: Detokenizer,
+        stops: StopTexts,
+        end_ids: Collection[int],
+        on_text: Callable[[str], None],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        self._detokenizer = detokenizer
+        self._stops = stops
+        self._end_ids = end_ids
+        self._on_text = on_text
+        self._is_cancelled = is_cancelled
+        self._was_cancelled = self._has_ended = self._has_prompt = False
+        self._n_tokens = 0
+        self._began_ns = self._first_ns = time.perf_counter_ns()
+
+    def put(self, ids: torch.Tensor) -> None:
+        """Takes the prompt, then each token, `[1]`."""
+        if not self._has_prompt:
+            self._has_prompt = True
+            return
+        if not self._n_tokens:
+            self._first_ns = time.perf_counter_ns()
+        self._n_tokens += 1
+        token_id = int(ids[0])
+        self._has_ended = token_id in self._end_ids
+        if not self._has_ended:
+            self._tell(self._stops.add(self._detokenizer.add(token_id)))
+
+    def end(self) -> None:
+        """Does nothing: how it ended is `finish`'s to say."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Returns `[1]` bool: whether this token was the last."""
+        self._was_cancelled = self._was_cancelled or self._is_cancelled()
+        is_last = self._was_cancelled or self._stops.has_stopped
+        return torch.full((len(input_ids),), is_last, dtype=torch.bool, device=input_ids.device)
+
+    def check(self, *_: Any) -> None:
+        """Raises: Cancelled, from inside the model, as soon as nobody waits."""
+        if self._is_cancelled():
+            self._was_cancelled = True
+            raise Cancelled
+
+    def finish(self, n_prompt_tokens: int, n_tiles: int, prepare_ns: int) -> Finish:
+        """Returns how it ended, once what was held back is told. prepare_ns: until the model began."""
+        if not self._was_cancelled:
+            self._tell(self._stops.add(self._detokenizer.rest()))
+            self._tell(self._stops.rest())
+        return Finish(
+            self._reason(),
+            n_prompt_tokens,
+            self._n_tokens,
+            n_tiles,
+            prompt_ns=prepare_ns + self._first_ns - self._began_ns,
+            output_ns=time.perf_counter_ns() - self._first_ns,
+        )
+
+    def _reason(self) -> FinishReason:
+        if self._has_ended or self._stops.has_stopped:
+            return "stop"
+        return "cancelled" if self._was_cancelled else "length"
+
+    def _tell(self, text: str) -> None:
+        if text:
+            self._on_text(text)
+
+
+@contextlib.contextmanager
+def heeding(module: torch.nn.Module, check: Callable[..., None]) -> Iterator[None]:
+    """Inside, every layer of the model calls `check` before it computes.
+
+    Reading a page takes seconds, on a CPU a minute, and nothing else can stop it without the model.
+    """
+    layers = [layer for each in module.modules() if isinstance(each, torch.nn.ModuleList) for layer in each]
+    hooks = [layer.register_forward_pre_hook(check) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

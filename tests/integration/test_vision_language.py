@@ -1,0 +1,210 @@
+"""Vision-language models answer as transformers itself does with the same checkpoint.
+
+The checkpoints are small and random, of the exact classes of the real ones: what they say means nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="runs a model: needs torch")
+pytest.importorskip("transformers", reason="runs a model: needs transformers")
+
+import torch
+
+from tests.support.tiny_rerank import load_spec
+from tests.support.tiny_vision import Family, picture, save_vision_model
+from turbov2.backends.vision_language import VisionLanguageBackend
+from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
+from turbov2.runners.process import ProcessRunner
+from turbov2.types import Finish, GenerateTask, ImagePart, PromptMessage, Sampling, TextPart
+
+FAMILIES: tuple[Family, ...] = ("lfm2_vl", "llava")
+IMAGE = picture(150, 200)
+QUESTION = "What is near the station? 機械学習は面白い。"
+N_TOKENS = 64
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
+    root = tmp_path_factory.mktemp("vision")
+    return {family: save_vision_model(family, root / family) for family in FAMILIES}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def backend(request: pytest.FixtureRequest, folders: dict[Family, Path]) -> Iterator[VisionLanguageBackend]:
+    backend = VisionLanguageBackend(load_spec(folders[request.param], "vlm"))
+    yield backend
+    backend.close()
+
+
+def ask(text: str = QUESTION, **sampling: Any) -> GenerateTask:
+    fields = {"max_tokens": N_TOKENS, "temperature": 0.0, **sampling}
+    return GenerateTask((PromptMessage("user", (ImagePart(0), TextPart(text))),), Sampling(**fields))
+
+
+def write(backend: VisionLanguageBackend, task: GenerateTask) -> tuple[str, Finish]:
+    pieces: list[str] = []
+    finish = backend.generate(task, [IMAGE], pieces.append, lambda: False)
+    assert all(pieces)
+    return "".join(pieces), finish
+
+
+def generated(backend: VisionLanguageBackend, **settings: Any) -> tuple[list[int], int]:
+    """Returns the ids that the library's `generate` gives for the same input, and those of the prompt."""
+    inputs = backend._prompts.encode(ask(), [IMAGE])
+    torch.manual_seed(5)
+    with torch.inference_mode():
+        ids = backend._model.module.generate(**inputs, max_new_tokens=N_TOKENS, **settings)
+    n_prompt = inputs["input_ids"].shape[1]
+    return ids[0, n_prompt:].tolist(), n_prompt
+
+
+def text_of(backend: VisionLanguageBackend, ids: list[int]) -> str:
+    return backend._prompts.tokenizer.decode(
+        ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+
+
+def test_greedy_text_equals_the_librarys(backend: VisionLanguageBackend) -> None:
+    text, finish = write(backend, ask())
+    ids, n_prompt = generated(backend, do_sample=False)
+    assert text == text_of(backend, ids)
+    assert (finish.n_prompt_tokens, finish.n_output_tokens) == (n_prompt, len(ids))
+    assert finish.reason == ("length" if len(ids) == N_TOKENS else "stop")
+    assert finish.prompt_ns > 0
+    assert finish.output_ns > 0
+
+
+def test_sampling_equals_the_librarys(backend: VisionLanguageBackend) -> None:
+    chosen = {"temperature": 0.7, "min_p": 0.05, "top_p": 0.9, "repetition_penalty": 1.2}
+    ids, _ = generated(backend, do_sample=True, **chosen)
+    assert write(backend, ask(seed=5, **chosen))[0] == text_of(backend, ids)
+    assert write(backend, ask(seed=6, **chosen))[0] != text_of(backend, ids)
+
+
+def test_without_a_seed_chance_does_not_repeat(backend: VisionLanguageBackend) -> None:
+    torch.manual_seed(1)
+    first = write(backend, ask(temperature=2.0))[0]
+    torch.manual_seed(1)
+    assert write(backend, ask(temperature=2.0))[0] != first
+
+
+def test_the_template_and_the_image_are_in_the_prompt(backend: VisionLanguageBackend) -> None:
+    inputs = backend._prompts.encode(ask("What?"), [IMAGE])
+    text = backend._prompts.tokenizer.decode(inputs["input_ids"][0])
+    assert text.startswith("<|im_start|>user\n")
+    assert text.endswith("What?<|im_end|>\n<|im_start|>assistant\n")
+    is_tiled = backend._model.module.config.model_type == "lfm2_vl"
+    assert ("<|img_row_2_col_3|>" in text) == is_tiled
+    assert write(backend, ask("What?", max_tokens=1))[1].n_tiles == (7 if is_tiled else 1)
+
+
+def test_a_stop_text_ends_it(backend: VisionLanguageBackend) -> None:
+    whole, _ = write(backend, ask())
+    pairs = (whole[at : at + 2] for at in range(10, len(whole)))
+    stop = next(pair for pair in pairs if "\ufffd" not in pair)  # a character cut in half is told late
+    text, finish = write(backend, ask(stop=(stop,)))
+    assert text == whole[: whole.index(stop)]
+    assert finish.reason == "stop"
+    assert finish.n_output_tokens < N_TOKENS
+
+
+def test_its_end_token_ends_it(folders: dict[Family, Path]) -> None:
+    backend = VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm"))
+    ids, _ = generated(backend, do_sample=False)
+    backend._end_ids = {ids[5]}
+    text, finish = write(backend, ask())
+    n = ids.index(ids[5]) + 1
+    assert (text, finish.reason, finish.n_output_tokens) == (text_of(backend, ids[: n - 1]), "stop", n)
+
+
+@pytest.mark.parametrize("n_asked", [2, 8, 20])
+def test_a_cancel_ends_it_at_once_even_in_the_prompt(backend: VisionLanguageBackend, n_asked: int) -> None:
+    n_times = 0
+
+    def is_cancelled() -> bool:
+        nonlocal n_times
+        n_times += 1
+        return n_times >= n_asked
+
+    whole, pieces = write(backend, ask())[0], []
+    finish = backend.generate(ask(), [IMAGE], pieces.append, is_cancelled)
+    assert finish.reason == "cancelled"
+    assert whole.startswith("".join(pieces))
+    assert n_times - n_asked <= 1
+    assert write(backend, ask())[0] == whole
+
+
+def test_what_no_model_can_read(backend: VisionLanguageBackend) -> None:
+    with pytest.raises(InputTooLong, match="tokens with its images"):
+        write(backend, ask("long " * 600))
+    with pytest.raises(InvalidRequest, match="stands for an image"):
+        write(backend, ask("an <image> too many"))
+
+
+def test_an_answer_ends_where_the_context_does(backend: VisionLanguageBackend) -> None:
+    finish = write(backend, ask(max_tokens=100_000, temperature=1.0, stop=()))[1]
+    assert finish.n_prompt_tokens + finish.n_output_tokens <= 512
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"), [({"dtype": "bfloat16"}, "bfloat16"), ({"quantization": "nf4"}, "nf4")]
+)
+def test_other_precisions_write(folders: dict[Family, Path], options: dict[str, Any], dtype: str) -> None:
+    if dtype == "nf4":
+        pytest.importorskip("bitsandbytes", reason="runs in 4 bits: needs bitsandbytes")
+    backend = VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm", options=options))
+    assert backend.loaded.dtype == dtype
+    text, finish = write(backend, ask())
+    assert (bool(text), finish.n_output_tokens > 1) == (True, True)
+
+
+def test_options_say_how_to_sample_where_a_request_does_not(folders: dict[Family, Path]) -> None:
+    options = {"temperature": 0.1, "min_p": 0.15, "repetition_penalty": 1.05}
+    backend = VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm", options=options))
+    config = backend._config(Sampling(), 7)
+    assert (config.do_sample, config.temperature, config.min_p) == (True, 0.1, 0.15)
+    assert (config.repetition_penalty, config.max_new_tokens) == (1.05, 7)
+    config = backend._config(Sampling(temperature=0.0, repetition_penalty=1.0), 7)
+    assert (config.do_sample, config.repetition_penalty) == (False, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("chat_template.jinja", "chat template"),
+        ("processor_config.json", "processor_config"),
+        ("model.safetensors", "safetensors"),
+        ("tokenizer.json", "tokenizer.json"),
+    ],
+)
+def test_a_folder_that_lacks_something(
+    folders: dict[Family, Path], tmp_path: Path, missing: str, says: str
+) -> None:
+    folder = shutil.copytree(folders["lfm2_vl"], tmp_path / "model")
+    (folder / missing).unlink()
+    with pytest.raises(LoadFailed, match=says):
+        VisionLanguageBackend(load_spec(folder, "vlm"))
+
+
+async def test_in_a_process_it_writes_the_same(folders: dict[Family, Path]) -> None:
+    backend = VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm"))
+    whole, finish = write(backend, ask())
+    runner = ProcessRunner({"OMP_NUM_THREADS": "1"})
+    await runner.start(load_spec(folders["lfm2_vl"], "vlm"))
+    pieces: list[str] = []
+    told = await runner.generate(ask(), [IMAGE], pieces.append)
+    assert "".join(pieces) == whole
+    assert (told.reason, told.n_output_tokens) == (finish.reason, finish.n_output_tokens)
+    task = asyncio.create_task(runner.generate(ask(max_tokens=400), [IMAGE], lambda _: task.cancel()))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert runner.is_alive
+    await runner.stop(5)
