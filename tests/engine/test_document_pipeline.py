@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.pdfs import pdf
 from turbov2.engine.documents import Documents
-from turbov2.engine.documents.eyes import Judged
+from turbov2.engine.documents.eyes import Described, Judged
 from turbov2.engine.documents.routing import choose_route
 from turbov2.errors import (
     BadMedia,
@@ -104,8 +104,8 @@ class Eyes:
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
-    ) -> str:
-        return f"A chart on page {index + 1}."
+    ) -> Described:
+        return Described(f"A chart on page {index + 1}.", is_cut=index == 2)
 
 
 async def embed(request: EmbedRequest, context: Context) -> EmbedResult:
@@ -244,6 +244,8 @@ async def test_the_vlm_looks_at_high_pages_only() -> None:
     assert [page.vision for page in pages] == ["", "A chart on page 2.", "A chart on page 3."]
     assert [page.text for page in pages] == ["page 1", "page 2", "A chart on page 3."]
     assert [chunk.text for chunk in pages[1].chunks] == ["page 2", "A chart on page 2."]
+    cut = [page.route is not None and "limit of tokens" in page.route.reason for page in pages]
+    assert cut == [False, False, True]
 
 
 @pytest.mark.parametrize("fields", [{"vlm": "v", "classifier": None}, {"embed_model": "m"}])

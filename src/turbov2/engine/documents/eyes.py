@@ -1,4 +1,4 @@
-"""Models that look at pages of an open document: the classifier, and OCR."""
+"""Models that look at pages of an open document: the classifier, OCR, and one that describes what it sees."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from turbov2.batching import LookJob, LookResult
+from turbov2.batching import GenerateJob, LookJob, LookResult
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_classifies, check_embeds, check_reads, check_sees
 from turbov2.engine.pictures import READING_DPI, view_for
 from turbov2.engine.running import Running
-from turbov2.errors import NotSupported
 from turbov2.media import Decoder, Document, Image
 from turbov2.obs.ledger import Ledger
 from turbov2.types import (
@@ -20,10 +19,15 @@ from turbov2.types import (
     Complexity,
     Context,
     DocumentRequest,
+    GenerateTask,
+    ImagePart,
     ImageTask,
     Judgement,
+    PromptMessage,
     ReadPage,
     ReadTask,
+    Sampling,
+    TextPart,
 )
 
 
@@ -35,11 +39,18 @@ class Judged(NamedTuple):
     classify_ns: int
 
 
+class Described(NamedTuple):
+    """What the VLM wrote; `is_cut`: it was not done when it had written as much as it may."""
+
+    text: str
+    is_cut: bool = False
+
+
 class Eyes(Protocol):
     """What a pipeline wants of models that look."""
 
     def check(self, request: DocumentRequest) -> None:
-        """Raises: ModelNotFound, NotCapable, NotSupported for a model that cannot do its part."""
+        """Raises: ModelNotFound, NotCapable for a model that cannot do its part."""
 
     async def judge(
         self, document: Document, index: int, request: DocumentRequest, context: Context
@@ -54,8 +65,17 @@ class Eyes(Protocol):
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
-    ) -> str:
+    ) -> Described:
         """Returns what the VLM writes about the page."""
+
+
+_PROMPT = (
+    "Write down everything on this page in reading order, as Markdown: text as it stands, tables as Markdown "
+    "tables, and for each chart, diagram or picture a short description in brackets."
+)
+_DESCRIBE = GenerateTask(
+    (PromptMessage("user", (ImagePart(0), TextPart(_PROMPT))),), Sampling(max_tokens=2048)
+)
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -78,7 +98,7 @@ class ModelEyes:
         self._ledger = ledger
 
     def check(self, request: DocumentRequest) -> None:
-        """Raises: ModelNotFound, NotCapable, NotSupported; see Eyes."""
+        """Raises: ModelNotFound, NotCapable; see Eyes."""
         if request.classifier is not None:
             check_classifies(self._catalog.resolve(request.classifier))
         check_reads(self._catalog.resolve(request.ocr_model))
@@ -86,9 +106,6 @@ class ModelEyes:
             check_embeds(self._catalog.resolve(request.embed_model))
         if request.vlm is not None:
             check_sees(self._catalog.resolve(request.vlm))
-            raise NotSupported(
-                "models that describe pages do not run in this version; leave `vlm` out", param="vlm"
-            )
 
     async def judge(
         self, document: Document, index: int, request: DocumentRequest, context: Context
@@ -122,9 +139,21 @@ class ModelEyes:
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
-    ) -> str:
-        """Never called: `check` refuses requests that name a VLM."""
-        raise NotSupported("models that describe pages do not run in this version", param="vlm")
+    ) -> Described:
+        """Returns what the VLM writes about the page; see Eyes."""
+        assert request.vlm is not None, "a VLM was asked for. This is a bug."
+        spec = self._catalog.resolve(request.vlm)
+        lane, pieces = context.lane or "default", list[str]()
+        with self._ledger.entry(spec.name, lane, 1, context, "generate_content") as entry:
+            need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
+            image = await self._decoder.render(document, index, view_for(need, READING_DPI))
+            job = GenerateJob(_DESCRIBE, (image.pixels,), pieces.append, lane, context.key_id)
+            written, load_ns = await self._running.generate(
+                spec, job, image.pixels.nbytes, request.keep_alive_s
+            )
+            n_tokens = written.finish.n_prompt_tokens
+            entry.answered(_Answer(loaded_ns + load_ns, written.queue_ns, written.inference_ns, n_tokens))
+        return Described("".join(pieces), is_cut=written.finish.reason == "length")
 
     async def _look(
         self,

@@ -29,6 +29,7 @@ from turbov2.types import (
 )
 
 _NOT_ASKED = "no classifier was asked"
+_CUT = "what the vlm wrote was cut at its limit of tokens"
 _NOTHING = PageText("", (), ())
 Embed = Callable[[EmbedRequest, Context], Awaitable[EmbedResult]]
 
@@ -200,8 +201,12 @@ class _Reading:
             await work.timed("ocr", self._ocr(work, work.page))
 
     async def _describe(self, work: _PageWork) -> None:
-        work.vision = await self.eyes.describe(self.document, work.index, self.request, self.context)
+        found = await self.eyes.describe(self.document, work.index, self.request, self.context)
         assert work.page is not None
+        assert work.route is not None
+        work.vision = found.text
+        if found.is_cut:
+            work.route = replace(work.route, reason=f"{work.route.reason}; {_CUT}")
         box = (0.0, 0.0, work.page.width, work.page.height)
         work.content = text_of_vision(work.vision, box, self.request.chunk_chars)
 
