@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -20,13 +21,17 @@ WIDE_SHARE = 0.12  # of batches: lying pages need a batch of their own
 
 
 class Prepared:
-    """What `prepare` wrote; the arrays stay on disk."""
+    """What `prepare` wrote into one or more folders; the arrays stay on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self.canvases = np.load(folder / "canvases.npy", mmap_mode="r")
-        self.cells = np.load(folder / "cells.npy", mmap_mode="r")
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.rows: list[Row] = []
+        self._canvases: list[NDArray[np.uint8]] = []
+        self._cells: list[NDArray[np.uint8]] = []
         decoder = msgspec.json.Decoder(Row)
-        self.rows = [decoder.decode(line) for line in (folder / "rows.jsonl").read_bytes().splitlines()]
+        for folder in folders:
+            self.rows += [decoder.decode(line) for line in (folder / "rows.jsonl").read_bytes().splitlines()]
+            self._canvases += list(np.load(folder / "canvases.npy", mmap_mode="r"))
+            self._cells += list(np.load(folder / "cells.npy", mmap_mode="r"))
 
     def places(self, split: str, *, is_wide: bool) -> NDArray[np.intp]:
         """Returns the rows of a split whose pages stand or lie."""
@@ -36,24 +41,31 @@ class Prepared:
     def page(self, place: int) -> NDArray[np.uint8]:
         """Returns the canvas `[h, w]`."""
         shape = _shape(self.rows[place].is_wide)
-        return np.asarray(self.canvases[place]).reshape(shape)
+        return np.asarray(self._canvases[place]).reshape(shape)
 
     def high(self, place: int) -> NDArray[np.uint8]:
         """Returns the cells `[h / 32, w / 32]`."""
         height, width = _shape(self.rows[place].is_wide)
-        return np.asarray(self.cells[place]).reshape(height // CELL, width // CELL)
+        return np.asarray(self._cells[place]).reshape(height // CELL, width // CELL)
 
 
 def training_batches(prepared: Prepared, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields for ever ink `[n, 1, h, w]`, labels `[n]` and cells `[n, h / 32, w / 32]`, all in 0..1."""
     generator = np.random.default_rng(seed)
     pools = {is_wide: _pools(prepared, is_wide) for is_wide in (False, True)}
-    while True:
+
+    def make() -> tuple[Tensor, Tensor, Tensor]:
         pool = pools[bool(generator.random() < WIDE_SHARE)]
         places = [_draw(pool, generator) for _ in range(size)]
         pages = [_varied(prepared.page(n), prepared.high(n), generator) for n in places]
         labels = [float(prepared.rows[n].is_high) for n in places]
-        yield ink_of([page for page, _ in pages]), torch.tensor(labels), _stack([high for _, high in pages])
+        return ink_of([page for page, _ in pages]), torch.tensor(labels), _stack([high for _, high in pages])
+
+    with ThreadPoolExecutor(1) as maker:  # one batch ahead, in the same order
+        coming = maker.submit(make)
+        while True:
+            batch, coming = coming.result(), maker.submit(make)
+            yield batch
 
 
 def ink_of(pages: list[NDArray[np.uint8]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""`python -m recipes.vl_classifier.evaluate MODEL PAGES PREPARED OUT`: the graph on pages never trained on.
+"""`python -m recipes.vl_classifier.evaluate MODEL PAGES OUT PREPARED ...`: real pages never trained on.
 
 Each test page goes the way of a request: a file, decoded by the server's own code, to the server's backend;
 once as it is and once with each named degradation. Writes `metrics.json` and `reliability.png`, and prints
@@ -127,8 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m recipes.vl_classifier.evaluate", description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("pages", type=Path)
-    parser.add_argument("prepared", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("prepared", type=Path, nargs="+")
     given = parser.parse_args()
     threshold = msgspec.json.decode((given.model / SETTINGS).read_bytes())["threshold"]
     pages = [page for page in read_pages(given.pages) if page.split == "test" and page.label != "UNSURE"]

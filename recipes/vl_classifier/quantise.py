@@ -1,4 +1,4 @@
-"""`python -m recipes.vl_classifier.quantise PREPARED RUN OUT`: the network in INT8, with calibrated odds.
+"""`python -m recipes.vl_classifier.quantise RUN OUT PREPARED ...`: the network in INT8, with calibrated odds.
 
 Weights and activations in 8 bits, static, per channel (ONNX Runtime's QDQ form); ranges from training
 pages, degraded ones too. What is left of the difference to the float32 graph is printed. Then a line is
@@ -138,9 +138,9 @@ def threshold_for(p_high: NDArray[np.float64], is_high: NDArray[np.bool_]) -> fl
 def main() -> None:
     """Writes OUT/model.onnx and OUT/classifier.json."""
     parser = argparse.ArgumentParser(prog="python -m recipes.vl_classifier.quantise", description=__doc__)
-    parser.add_argument("prepared", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("prepared", type=Path, nargs="+")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     prepared, network = Prepared(given.prepared), PageNetwork()

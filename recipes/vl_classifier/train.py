@@ -1,4 +1,4 @@
-"""`python -m recipes.vl_classifier.train PREPARED OUT --minutes 60`: trains the network within a given time.
+"""`python -m recipes.vl_classifier.train OUT PREPARED ... --minutes 60`: trains within a given time.
 
 The learning rate follows the clock: a warm-up of 5 % of the time, then half a cosine. Weights are averaged
 over steps (exponential moving average), and it is the average that is kept. `checkpoint.pt` is written
@@ -29,7 +29,7 @@ PEAK_RATE = 3e-3
 WEIGHT_DECAY = 0.03
 SMOOTHING = 0.04  # of labels
 CELLS_WEIGHT = 1.0  # of the cells' loss beside the page's
-AVERAGING = 0.998
+AVERAGING = 0.997
 SAVE_EVERY_S = 180.0
 WARM_UP = 0.05
 
@@ -37,8 +37,8 @@ WARM_UP = 0.05
 def main() -> None:
     """Trains until the time is over."""
     parser = argparse.ArgumentParser(prog="python -m recipes.vl_classifier.train", description=__doc__)
-    parser.add_argument("prepared", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("prepared", type=Path, nargs="+")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
