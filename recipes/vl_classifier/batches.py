@@ -16,7 +16,7 @@ from torch import Tensor
 from recipes.vl_classifier.canvas import LONG_SIDE, SHORT_SIDE, WHITE
 from recipes.vl_classifier.prepare import CELL, Row
 
-REAL_SHARE = 0.5  # of a batch; drawn pages are many, real ones are what counts
+REAL_SHARE = 0.6  # of a batch; drawn pages are many, real ones are what counts
 WIDE_SHARE = 0.12  # of batches: lying pages need a batch of their own
 
 

@@ -30,7 +30,7 @@ WEIGHT_DECAY = 0.03
 SMOOTHING = 0.04  # of labels
 CELLS_WEIGHT = 1.0  # of the cells' loss beside the page's
 AVERAGING = 0.997
-SAVE_EVERY_S = 180.0
+SAVE_EVERY_S = 300.0
 WARM_UP = 0.05
 
 
@@ -174,6 +174,7 @@ def validate(network: nn.Module, prepared: Prepared) -> dict[str, float]:
     seen: dict[str, list[bool]] = {}
     for is_wide in (False, True):
         places = prepared.places("validation", is_wide=is_wide)
+        places = places[[prepared.rows[int(n)].copy <= prepared.rows[int(n)].is_real for n in places]]
         for place, logit in zip(places, logits_of(network, prepared, places), strict=True):
             row = prepared.rows[place]
             kind = ("real" if row.is_real else "drawn", "degraded" if row.copy else "clean")
