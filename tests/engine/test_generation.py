@@ -16,7 +16,7 @@ from turbov2.runners.process import ProcessRunner
 from turbov2.runners.thread import ThreadRunner
 from turbov2.types import Finish, GenerateTask, ImagePart, LoadSpec, PromptMessage, Sampling, TextPart
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
 
 Runner = ProcessRunner | ThreadRunner
 WORD_S = 0.02
@@ -31,7 +31,7 @@ def ask(text: str, **sampling: Any) -> GenerateTask:
     return GenerateTask((PromptMessage("user", (TextPart(text),)),), Sampling(**sampling))
 
 
-@pytest_asyncio.fixture(params=["process", "thread"])
+@pytest_asyncio.fixture(params=["process", "thread"], scope="module", loop_scope="module")
 async def runner(request: pytest.FixtureRequest) -> AsyncIterator[Runner]:
     runner: Runner = ProcessRunner(op_timeout_s=30) if request.param == "process" else ThreadRunner()
     await runner.start(spec_of(delay_s_per_token=WORD_S, fail_on="FAIL"))

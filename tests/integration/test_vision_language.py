@@ -5,7 +5,9 @@ The checkpoints are small and random, of the exact classes of the real ones: wha
 
 from __future__ import annotations
 
-import asyncio
+import base64
+import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +20,11 @@ pytest.importorskip("transformers", reason="runs a model: needs transformers")
 
 import torch
 
+from tests.support.server import RunningServer, ollama_error
 from tests.support.tiny_rerank import load_spec
 from tests.support.tiny_vision import Family, picture, save_vision_model
 from turbov2.backends.vision_language import VisionLanguageBackend
 from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
-from turbov2.runners.process import ProcessRunner
 from turbov2.types import Finish, GenerateTask, ImagePart, PromptMessage, Sampling, TextPart
 
 FAMILIES: tuple[Family, ...] = ("lfm2_vl", "llava")
@@ -194,17 +196,32 @@ def test_a_folder_that_lacks_something(
         VisionLanguageBackend(load_spec(folder, "vlm"))
 
 
-async def test_in_a_process_it_writes_the_same(folders: dict[Family, Path]) -> None:
-    backend = VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm"))
-    whole, finish = write(backend, ask())
-    runner = ProcessRunner({"OMP_NUM_THREADS": "1"})
-    await runner.start(load_spec(folders["lfm2_vl"], "vlm"))
-    pieces: list[str] = []
-    told = await runner.generate(ask(), [IMAGE], pieces.append)
-    assert "".join(pieces) == whole
-    assert (told.reason, told.n_output_tokens) == (finish.reason, finish.n_output_tokens)
-    task = asyncio.create_task(runner.generate(ask(max_tokens=400), [IMAGE], lambda _: task.cancel()))
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert runner.is_alive
-    await runner.stop(5)
+def test_a_server_answers_the_same(folders: dict[Family, Path], tmp_path: Path) -> None:
+    """The whole way: a PNG over HTTP, decoded, asked about in a process, answered whole and in lines."""
+    pytest.importorskip("pypdfium2", reason="decodes images: needs the extra documents")
+    from PIL import Image
+
+    whole, finish = write(VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm")), ask())
+    file = io.BytesIO()
+    Image.fromarray(IMAGE).save(file, "PNG")
+    image = base64.b64encode(file.getvalue()).decode()
+    body = {
+        "model": "tiny-eyes",
+        "image": image,
+        "prompt": QUESTION,
+        "max_tokens": N_TOKENS,
+        "temperature": 0,
+    }
+    table = (
+        '[models."tiny-eyes"]\ncapability = "vision"\nbackend = "vlm"\nrunner = "process"\n'
+        f'weights = {{ kind = "path", path = "{folders["lfm2_vl"]}" }}\n'
+    )
+    with RunningServer(tmp_path, models=table) as server:
+        told = server.http.post("/api/vision", json=body, timeout=60).json()
+        assert told["response"] == whole
+        assert (told["prompt_tokens"], told["tiles"]) == (finish.n_prompt_tokens, finish.n_tiles)
+        assert (told["output_tokens"], told["done_reason"]) == (finish.n_output_tokens, finish.reason)
+        lines = server.http.post("/api/vision", json=body | {"stream": True}).text.splitlines()
+        assert "".join(json.loads(line)["response"] for line in lines) == whole
+        too_long = server.http.post("/api/vision", json=body | {"prompt": "long " * 600})
+        assert "tokens with its images" in ollama_error(too_long, 400)
