@@ -80,7 +80,7 @@ def test_cohere(server: RunningServer, unit_vectors: Embed) -> None:
 def test_n8n_reranker(server: RunningServer, unit_vectors: Embed) -> None:
     """Row 12: each mode of the node ranks alike; what it makes of a score depends on the mode."""
     answer = run_script(server, "n8n-reranker.cjs")
-    assert answer["detected"] == "ollama"  # until a classifier runs here
+    assert answer["detected"] == "vl-classifier"
     texts = ["How do cats sleep?", "The stock market fell today.", "Cats sleep sixteen hours a day.",
              "A cat is an animal."]  # fmt: skip
     vectors = unit_vectors(texts)

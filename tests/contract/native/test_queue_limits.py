@@ -71,11 +71,11 @@ def test_ollamas_clients_are_told_503_and_when_to_come_back(narrow: RunningServe
 def test_a_refusal_is_quick_costs_nothing_and_ends_with_the_crowd(narrow: RunningServer) -> None:
     refused = {"model": SLOW, "outcome": "refused", "error": "queue_full"}
     before = metric(narrow, "turbov2_requests_ended_total", **refused)
-    with busy(narrow, SLOW, texts(ITEMS), for_s=1.0):
+    with busy(narrow, SLOW, texts(ITEMS), for_s=4.0):
         began_s = time.monotonic()
         for path in PATHS * 5:
             assert ask(narrow, path, SLOW, texts(2)).status_code in (429, 503)
-        assert time.monotonic() - began_s < 0.8
+        assert time.monotonic() - began_s < 3.2
         assert ask(narrow, "/api/embed", OTHER, "x").status_code == 200, "others' queues are their own"
     assert metric(narrow, "turbov2_requests_ended_total", **refused) == before + 10
     assert ask(narrow, "/v1/embeddings", SLOW, "x").status_code == 200
