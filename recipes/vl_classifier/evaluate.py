@@ -95,7 +95,7 @@ def by_kind(pages: list[Page], p_high: NDArray[np.float64], threshold: float) ->
         found.setdefault(f"{page.label} {page.kinds[0]}", []).append(
             (p >= threshold) == (page.label == "HIGH")
         )
-    return {kind: share(sum(hits), len(hits)) for kind, hits in sorted(found.items())}
+    return {kind: share(int(sum(hits)), len(hits)) for kind, hits in sorted(found.items())}
 
 
 def draw(path: Path, p_high: NDArray[np.float64], is_high: NDArray[np.bool_], threshold: float) -> None:
