@@ -1,8 +1,9 @@
 """`python -m bench.ocr PDFS`: how well and how fast `rapidocr` reads, on pages whose text is known.
 
-PDFS are files, or folders searched through. A page is taken of every born-digital PDF: English prose, a
-sound text layer, no pictures, hardly any drawing; the middle one of those. It is rendered and read as a
-picture, and what comes out is compared with its text layer. The order of lines is the reader's. Writes
+PDFS are files, or folders searched through. A page is taken of each born-digital PDF: English, a sound text
+layer, no pictures, hardly any drawing; the middle one of those. It is rendered and read as a picture, and
+what comes out is compared with its text layer. The order of lines is the reader's. Pages whose text is
+letters, digits and common marks count as prose; those with formulas or code as technical. Writes
 `bench/results/ocr.json`.
 
 Character error rate: Levenshtein distance over the length of the text layer, both normalised: NFKC, which
@@ -37,13 +38,15 @@ from PIL import Image, ImageFilter
 from bench import machine
 from turbov2.catalog import Catalog
 from turbov2.engine import LocalEngine
+from turbov2.errors import TurboError
 from turbov2.media import Decoder, Document, Page, View
 from turbov2.settings import load_settings
 from turbov2.types import Context, ReadRequest
 
 MODEL = "rapidocr"
 DPI = 150.0
-N_PAGES, N_DEGRADED, N_TIMED = 16, 4, 6
+N_PAGES, N_DEGRADED, N_TIMED = 8, 2, 3  # of each kind; the latter two of prose
+KINDS = ("prose", "technical")
 LEAST_CHARS, MOST_CHARS = 1_200, 6_000
 MOST_PATH_SHARE = 0.03
 COMMON = frozenset(
@@ -69,6 +72,8 @@ COMMON = frozenset(
     )
 )
 LEAST_COMMON = 0.2  # share of words, in English prose
+MOST_MARKS = 0.012  # share of other characters than letters, digits and these
+PLAIN = frozenset(" .,;:'()-?!&/%\"\n")
 _SAME = {"‘’`´ʼ": "'", "“”„": '"', "–—−‐‑": "-", "·∙●▪◦": "•"}  # noqa: RUF001
 _FOLDED = {ord(char): form for chars, form in _SAME.items() for char in chars}
 
@@ -104,6 +109,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     name: str
     page: int
+    kind: str
     text: str
     picture: Any  # PIL's
 
@@ -141,18 +147,26 @@ def is_suitable(page: Page) -> bool:
     return sum(word in COMMON for word in words) >= LEAST_COMMON * len(words)
 
 
-async def sample_of(decoder: Decoder, path: Path) -> Sample | None:
-    """Returns the middle one of the first suitable pages, None if there is none."""
+def kind_of(text: str) -> str:
+    """Returns "prose" or "technical"."""
+    plain = normalised(text)
+    n_marks = sum(not (char in PLAIN or (char.isalnum() and char.isascii())) for char in plain)
+    return "prose" if n_marks <= MOST_MARKS * len(plain) else "technical"
+
+
+async def sample_of(decoder: Decoder, path: Path, wanted: Sequence[str]) -> Sample | None:
+    """Returns the middle one of the first suitable pages of a wanted kind, None if there is none."""
     document = await decoder.open(path.read_bytes())
     suitable = []
     for index in range(min(document.n_pages, 40)):
         page = await decoder.page(document, index)
-        if is_suitable(page):
+        if is_suitable(page) and kind_of(page.text) in wanted:
             suitable.append(page)
     if not suitable:
         return None
     page = suitable[len(suitable) // 2]
-    return Sample(path.stem, page.index, page.text, await _picture(decoder, document, page.index))
+    picture = await _picture(decoder, document, page.index)
+    return Sample(path.stem, page.index, kind_of(page.text), page.text, picture)
 
 
 async def _picture(decoder: Decoder, document: Document, index: int) -> Image.Image:
@@ -160,20 +174,20 @@ async def _picture(decoder: Decoder, document: Document, index: int) -> Image.Im
     return Image.fromarray(image.pixels)
 
 
-async def samples(paths: Sequence[Path], most: int) -> list[Sample]:
-    """Returns one page a PDF, until there are enough."""
+async def samples(paths: Sequence[Path]) -> dict[str, list[Sample]]:
+    """Returns by kind one page a PDF, until there are enough of each."""
     decoder = Decoder(n_children=1)
-    found: list[Sample] = []
+    found: dict[str, list[Sample]] = {kind: [] for kind in KINDS}
     try:
         for path in paths:
-            if len(found) == most:
-                break
+            wanted = [kind for kind in KINDS if len(found[kind]) < N_PAGES]
             try:
-                sample = await sample_of(decoder, path)
-            except Exception as error:
-                print(f"{path.name}: {error}", file=sys.stderr)
+                sample = await sample_of(decoder, path, wanted) if wanted else None
+            except TurboError as error:
+                print(f"{path.name}: {error.message}", file=sys.stderr)
                 continue
-            found += [sample] if sample is not None else []
+            if sample is not None:
+                found[sample.kind].append(sample)
     finally:
         await decoder.close()
     return found
@@ -249,16 +263,17 @@ async def speeds(engine: LocalEngine, found: Sequence[Sample]) -> dict[str, Any]
 
 async def measure(paths: Sequence[Path]) -> dict[str, Any]:
     """Returns all figures."""
-    found = await samples(paths, N_PAGES)
-    print(f"{len(found)} pages", file=sys.stderr)
+    found = await samples(paths)
+    prose = found["prose"]
+    results: dict[str, Any] = {"machine": machine.facts(), "dpi": DPI, "clean": {}, "degraded": {}}
     async with serving() as engine:
-        results: dict[str, Any] = {"machine": machine.facts(), "dpi": DPI, "clean": {}, "degraded": {}}
-        results["speed"] = await speeds(engine, found[:N_TIMED])
+        for kind in KINDS:
+            results["clean"][kind] = await errors(engine, found[kind], None)
+            print(kind, results["clean"][kind], file=sys.stderr)
+        results["speed"] = await speeds(engine, prose[:N_TIMED])
         print(results["speed"], file=sys.stderr)
-        results["clean"] = await errors(engine, found, None)
-        print({k: v for k, v in results["clean"].items() if k != "by_page"}, file=sys.stderr)
         for name, degrade in DEGRADATIONS.items():
-            results["degraded"][name] = await errors(engine, found[:N_DEGRADED], degrade)
+            results["degraded"][name] = await errors(engine, prose[:N_DEGRADED], degrade)
             print(name, results["degraded"][name]["error_rate"], file=sys.stderr)
         results["reader_bytes"] = max(each.host_bytes for each in engine.residents())
     return results

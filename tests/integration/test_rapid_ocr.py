@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rapidocr", reason="reads pages: needs the extra ocr")
 pytest.importorskip("onnxruntime", reason="reads pages: needs the extra ocr")
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.support.printed import HEADING, LEFT_COLUMN, RIGHT_COLUMN, two_columns, write
 from turbov2.backends.rapid_ocr.backend import RapidOcrBackend
@@ -90,6 +90,14 @@ def test_a_long_line_is_read_whole(backend: RapidOcrBackend) -> None:
     write(page, (text,), 30, 40, 22)
     (line,) = read(backend, page).lines
     assert line.text == text
+
+
+@pytest.mark.parametrize("degrees", [0, 180])
+def test_a_blurred_page_is_turned_only_if_need_be(backend: RapidOcrBackend, degrees: int) -> None:
+    page = two_columns().filter(ImageFilter.GaussianBlur(2.5)).rotate(degrees)
+    found = read(backend, page)
+    assert found.turned_degrees == degrees
+    assert [line.text for line in found.lines] == LINES
 
 
 def test_light_letters_on_dark(backend: RapidOcrBackend) -> None:

@@ -24,10 +24,10 @@ from turbov2.backends.rapid_ocr.recognising import read_strips
 from turbov2.backends.rapid_ocr.turning import (
     UprightClassifier,
     are_sideways,
-    are_upside_down,
     readings,
     turned,
     turned_back,
+    voters,
 )
 from turbov2.errors import LoadFailed, NotCapable
 from turbov2.pages.order import reading_order
@@ -45,6 +45,8 @@ _LONG_SIDE_PX = 4096
 _DETECTION_SIDES_PX = (1280, 2048)
 _LOW_LINE_PX = 14.0  # box of a line, which is higher than its letters
 _LEAST_CONFIDENCE = 0.5  # below it, what was read are smudges and pictures
+_DOUBT = 0.2  # mean vote for a turn: from here on lines are read both ways, and the surer way counts
+_N_REFEREES = 4
 _SURE = 0.8  # of a tall box read as it lies: a letter, not a line down the page
 
 
@@ -107,12 +109,33 @@ class RapidOcrBackend:
             degrees = 90
             page = turned(page, degrees)
             quads = self._detect(page)
-        if turns and are_upside_down(page, quads, self._classifier.upside_down):
+        if turns and self._are_upside_down(page, quads):
             degrees += 180
             height, width = page.shape[:2]
             page = turned(page, 180)
             quads = np.roll(np.array([width, height], np.float32) - quads, 2, axis=1)
         return page, quads, degrees
+
+    def _are_upside_down(self, page: Pixels, quads: Quads) -> bool:
+        """True when the page's longest lines look so, and also read better turned over.
+
+        The classifier alone is sure of clean print only: of a blurred page it turns half the lines over.
+        """
+        longest = voters(quads)
+        if len(longest) == 0:
+            return False
+        votes = self._classifier.upside_down([strip_of(page, quad) for quad in longest])
+        if float(votes.mean()) < _DOUBT:
+            return False
+        few = longest[:_N_REFEREES]
+        as_is, over = (
+            [_Line(quad, words) for quad, words in zip(ways, self._words(page, ways), strict=True)]
+            for ways in (list(few), list(np.roll(few, 2, axis=1)))
+        )
+        return sum(line.confidence for line in over) > sum(line.confidence for line in as_is)
+
+    def _words(self, page: Pixels, quads: Sequence[NDArray[np.float32]]) -> list[list[Word]]:
+        return read_strips(self._recogniser, [strip_of(page, quad) for quad in quads])
 
     def _detect(self, page: Pixels) -> Quads:
         first, second = _DETECTION_SIDES_PX
@@ -128,7 +151,7 @@ class RapidOcrBackend:
         """Returns the lines; of a tall one, which may run up or down, the reading that is surest."""
         ways = [readings(quad) for quad in quads]
         flat = [quad for quads_of_line in ways for quad in quads_of_line]
-        words = iter(read_strips(self._recogniser, [strip_of(page, quad) for quad in flat]))
+        words = iter(self._words(page, flat))
         found = []
         for quads_of_line in ways:
             lines = [_Line(quad, next(words)) for quad in quads_of_line]

@@ -1,8 +1,8 @@
-"""Which way up a page lies, by its lines: pure but for the votes."""
+"""Which way up a page lies, by its lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from turbov2.backends.rapid_ocr.networks import Quads, strip_of, strip_size
+from turbov2.backends.rapid_ocr.networks import Quads, strip_size
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -43,15 +43,11 @@ def are_sideways(quads: Quads) -> bool:
     return bool(lengths[is_tall].sum() > lengths[~is_tall].sum())
 
 
-def are_upside_down(
-    pixels: Pixels, quads: Quads, vote: Callable[[Sequence[Pixels]], NDArray[np.float32]]
-) -> bool:
-    """True when the longest lines of the page say so, each by how sure it is."""
+def voters(quads: Quads) -> Quads:
+    """Returns the longest lines of the page, which tell best which way up it lies; none of short words."""
     ratios = np.array([width / height for width, height in map(strip_size, quads)])
-    longest = [at for at in np.argsort(-ratios)[:_N_VOTERS] if ratios[at] >= _LEAST_RATIO]
-    if not longest:
-        return False
-    return float(vote([strip_of(pixels, quads[at]) for at in longest]).mean()) > 0.5
+    longest = [int(at) for at in np.argsort(-ratios)[:_N_VOTERS] if ratios[at] >= _LEAST_RATIO]
+    return quads[longest]
 
 
 def turned(pixels: Pixels, degrees: int) -> Pixels:
