@@ -88,7 +88,7 @@ def test_n8n_reranker(server: RunningServer, unit_vectors: Embed) -> None:
     best = np.argsort(-cosines)[:2].tolist()
     for mode, ranked in answer["found"].items():
         assert [index for index, _ in ranked] == best, mode
-        wanted = cosines if mode in ("custom", "vl-classifier") else (1 + cosines) / 2
+        wanted = (1 + cosines) / 2 if mode == "ollama" else cosines
         np.testing.assert_allclose([score for _, score in ranked], wanted[best], atol=1e-5)
 
 
