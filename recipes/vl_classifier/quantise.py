@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 from recipes.vl_classifier.batches import Prepared
 from recipes.vl_classifier.canvas import LONG_SIDE, SHORT_SIDE
 from recipes.vl_classifier.network import PageNetwork
+from recipes.vl_classifier.packing import PAGE, pack
 from turbov2.backends.classifier import GRAPH, SETTINGS, ClassifierSettings
 
 N_CALIBRATION = 300
@@ -69,7 +69,7 @@ class Pages(CalibrationDataReader):
 
 
 def ink_array(page: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns a canvas as the graph reads it, `[1, 1, h, w]`; see turbov2.backends.classifier."""
+    """Returns a canvas as the float32 graph reads it, `[1, 1, h, w]`."""
     return np.float32(1) - page[None, None].astype(np.float32) / np.float32(255)
 
 
@@ -103,13 +103,18 @@ def quantise(full: Path, path: Path, prepared: Prepared, seed: int) -> None:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
-    onnx.checker.check_model(str(path))
+    pack(path)
 
 
 def logits_of(path: Path, prepared: Prepared, places: NDArray[np.intp]) -> NDArray[np.float64]:
     """Returns a graph's logits `[n]` of these rows."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = [session.run(None, {"ink": ink_array(prepared.page(int(n)))})[0][0] for n in places]
+    is_packed = session.get_inputs()[0].name == PAGE
+    found = []
+    for n in places:
+        page = prepared.page(int(n))
+        feed = {PAGE: page[None, :, :, None]} if is_packed else {"ink": ink_array(page)}
+        found.append(session.run(None, feed)[0][0])
     return np.array(found, np.float64)
 
 

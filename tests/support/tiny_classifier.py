@@ -19,13 +19,17 @@ def make_classifier(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     ten = numpy_helper.from_array(np.array(10, np.float32), "ten")
     axes = numpy_helper.from_array(np.array([1, 2, 3]), "axes")
+    white = numpy_helper.from_array(np.array(255, np.float32), "white")
     nodes = [
+        helper.make_node("Cast", ["page"], ["light"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["white", "light"], ["dark"]),
+        helper.make_node("Div", ["dark", "white"], ["ink"]),
         helper.make_node("ReduceMean", ["ink", "axes"], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "ten"], ["logit"]),
     ]
-    ink = helper.make_tensor_value_info("ink", TensorProto.FLOAT, [1, 1, "height", "width"])
+    page = helper.make_tensor_value_info("page", TensorProto.UINT8, [1, "height", "width", 1])
     logit = helper.make_tensor_value_info("logit", TensorProto.FLOAT, [1])
-    graph = helper.make_graph(nodes, "darkness", [ink], [logit], [ten, axes])
+    graph = helper.make_graph(nodes, "darkness", [page], [logit], [ten, axes, white])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, str(folder / GRAPH))
     settings = ClassifierSettings(512, 384, SCALE, OFFSET, THRESHOLD, "float32", 1)

@@ -66,8 +66,7 @@ class ClassifierBackend:
         """
         if not isinstance(task, ClassifyTask):
             raise NotCapable("a page classifier does not read text", param="model")
-        ink = np.float32(1) - pixels[None, None].astype(np.float32) / np.float32(255)
-        (logits,) = self._session.run(None, {self._input: ink})
+        (logits,) = self._session.run(None, {self._input: pixels[None, :, :, None]})
         raw = self._settings.scale * float(logits[0]) + self._settings.offset
         if not np.isfinite(raw):
             raise InferenceFailed("the page classifier gave no number for this page")
