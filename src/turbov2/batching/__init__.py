@@ -8,10 +8,9 @@ from turbov2.batching.admission import Gate, Ticket
 from turbov2.batching.at_once import answer_at_once
 from turbov2.batching.batcher import Batcher
 from turbov2.batching.cache import VectorCache
+from turbov2.batching.calls import Calls, GenerateJob, GenerateResult, LookJob, LookResult
 from turbov2.batching.forward import Computes
-from turbov2.batching.generations import GenerateJob, GenerateResult, Generations
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
-from turbov2.batching.looks import LookJob, LookResult, Looks
 from turbov2.batching.pace import BatchLimits
 from turbov2.batching.probe import SAMPLE, learn_limits
 from turbov2.batching.slices import Slices
@@ -21,16 +20,15 @@ __all__ = [
     "BatchLimits",
     "BatchRecord",
     "Batcher",
+    "Calls",
     "Computes",
     "Gate",
     "GenerateJob",
     "GenerateResult",
-    "Generations",
     "Job",
     "JobResult",
     "LookJob",
     "LookResult",
-    "Looks",
     "RunnerLost",
     "Slices",
     "Ticket",

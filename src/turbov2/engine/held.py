@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from turbov2.batching import Generations, Looks
+from turbov2.batching import Calls
 from turbov2.catalog import ModelSpec
 from turbov2.engine.texts import Texts
 from turbov2.errors import RunnerCrashed
@@ -16,7 +16,7 @@ from turbov2.types import Loaded
 class HeldModel:
     """What residency holds and a lease gives.
 
-    queue: what waits for it: texts, images to look at, or answers to write.
+    queue: what waits for it: texts, or calls, each for itself.
     grown_bytes: by pool, what our own process grew by while a model inside it was loaded; for a model in
     a process of its own there is no need to know, because that process is measured.
     """
@@ -26,7 +26,7 @@ class HeldModel:
         spec: ModelSpec,
         runner: Runner,
         loaded: Loaded,
-        queue: Texts | Looks | Generations,
+        queue: Texts | Calls,
         memory: Memory,
         grown_bytes: dict[str, int],
     ) -> None:
@@ -44,15 +44,9 @@ class HeldModel:
         return self.queue
 
     @property
-    def looks(self) -> Looks:
-        """The queue of a model that looks at images."""
-        assert isinstance(self.queue, Looks), "what a model is for was checked. This is a bug."
-        return self.queue
-
-    @property
-    def generations(self) -> Generations:
-        """The queue of a model that writes."""
-        assert isinstance(self.queue, Generations), "what a model is for was checked. This is a bug."
+    def calls(self) -> Calls:
+        """The queue of a model that looks at images or writes."""
+        assert isinstance(self.queue, Calls), "what a model is for was checked. This is a bug."
         return self.queue
 
     @property

@@ -15,13 +15,13 @@ from turbov2.batching import (
     Batcher,
     BatchLimits,
     BatchRecord,
-    Generations,
-    Looks,
+    Calls,
     Slices,
     VectorCache,
     learn_limits,
 )
 from turbov2.catalog import ModelSpec
+from turbov2.cores import n_cores
 from turbov2.engine.golden import check_golden
 from turbov2.engine.held import HeldModel
 from turbov2.engine.placement import Placement
@@ -77,10 +77,9 @@ class Loader:
         runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
-            if loaded.is_writer:
-                queue: Texts | Looks | Generations = Generations(runner, on_batch=self._on_batch(spec))
-            elif loaded.image is not None:
-                queue = Looks(runner, n_slots=n_cores(), on_batch=self._on_batch(spec))
+            if loaded.is_writer or loaded.image is not None:
+                n_slots = 1 if loaded.is_writer else n_cores()
+                queue: Texts | Calls = Calls(runner, n_slots=n_slots, on_batch=self._on_batch(spec))
             else:
                 await check_golden(runner, spec)
                 queue = await self._make_texts(spec, runner, loaded, load_spec.device, began_s)
@@ -171,8 +170,3 @@ def _child_environment() -> dict[str, str]:
         # Nothing is fetched while a model loads or runs: bitsandbytes would look for kernels.
         "HF_HUB_OFFLINE": "1",
     }
-
-
-def n_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

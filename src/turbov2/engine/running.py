@@ -78,7 +78,7 @@ class Running:
         """Returns what the model sees and the wait for it. Raises: QueueFull, what the image causes."""
         ticket = self._gates.of(spec.name).admit(1, n_bytes)
         try:
-            return await self._leased(spec, keep_alive_s, lambda held: held.looks.look(job))
+            return await self._leased(spec, keep_alive_s, lambda held: held.calls.look(job))
         finally:
             ticket.release()
 
@@ -98,7 +98,7 @@ class Running:
 
         async def write(held: HeldModel) -> GenerateResult:
             try:
-                return await held.generations.generate(msgspec.structs.replace(job, on_piece=on_piece))
+                return await held.calls.generate(msgspec.structs.replace(job, on_piece=on_piece))
             except RunnerLost as lost:
                 if has_begun:
                     raise lost.cause from lost

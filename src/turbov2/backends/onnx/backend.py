@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from turbov2.backends.onnx.modules import read_json, read_modules
 from turbov2.backends.onnx.rows import Rows, group_rows, take_rows
 from turbov2.backends.options import read_options
 from turbov2.backends.tokenizer import TextTokenizer
+from turbov2.cores import n_cores
 from turbov2.errors import LoadFailed
 from turbov2.types import DENSE, EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
 
@@ -55,13 +55,13 @@ class OnnxBackend:
     def __init__(self, spec: LoadSpec) -> None:
         options = read_options(spec, OnnxOptions)
         self._tokenizer = TextTokenizer(_file(spec, "tokenizer.json"))
-        n_cores = options.threads or _n_cores()
+        cores = options.threads or n_cores()
         self._is_padded = spec.device != "cpu"
-        n_runs = 1 if self._is_padded else min(n_cores, _MAX_SIDE_BY_SIDE)
+        n_runs = 1 if self._is_padded else min(cores, _MAX_SIDE_BY_SIDE)
         self._modules = read_modules(spec.files, spec.pooling)
         path = _graph_file(spec, options.graph)
         self._graph = Graph(
-            path, spec.device, n_cores // n_runs, self._tokenizer.n_vocabulary, options.provider
+            path, spec.device, cores // n_runs, self._tokenizer.n_vocabulary, options.provider
         )
         self._heads = find_heads(self._graph.outputs)
         self._dropped = [i for token in _DROPPED_TOKENS if (i := self._tokenizer.id_of(token)) is not None]
@@ -133,11 +133,6 @@ class OnnxBackend:
             outputs=heads.kinds,
             is_padded=self._is_padded,
         )
-
-
-def _n_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _file(spec: LoadSpec, name: str) -> Path:

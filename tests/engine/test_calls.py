@@ -1,4 +1,4 @@
-"""The queue of a model that writes, and the way of a text from writer to reader."""
+"""The queue of a model that answers whole calls, and the way of a text from writer to reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from turbov2.batching import BatchRecord, GenerateJob, Generations, RunnerLost
+from turbov2.batching import BatchRecord, Calls, GenerateJob, RunnerLost
 from turbov2.engine.relay import relay
 from turbov2.errors import InferenceFailed, RunnerCrashed
 from turbov2.types import Finish, GenerateTask, Lane
@@ -52,14 +52,12 @@ def pen() -> Pen:
 
 
 @pytest.fixture
-def queue(pen: Pen, records: list[BatchRecord]) -> Generations:
-    return Generations(pen, on_batch=records.append)
+def queue(pen: Pen, records: list[BatchRecord]) -> Calls:
+    return Calls(pen, n_slots=1, on_batch=records.append)
 
 
 class TestTheQueue:
-    async def test_one_writes_at_a_time(
-        self, queue: Generations, pen: Pen, records: list[BatchRecord]
-    ) -> None:
+    async def test_one_writes_at_a_time(self, queue: Calls, pen: Pen, records: list[BatchRecord]) -> None:
         tasks = [asyncio.create_task(queue.generate(job([]))) for _ in range(2)]
         await settle()
         assert (len(pen.writing), queue.n_queued_items) == (1, 1)
@@ -72,7 +70,7 @@ class TestTheQueue:
         assert results[1].queue_ns > 0
         assert [(record.outcome, record.n_tokens) for record in records] == [("ok", 5), ("ok", 5)]
 
-    async def test_a_person_goes_before_a_bulk_job(self, queue: Generations, pen: Pen) -> None:
+    async def test_a_person_goes_before_a_bulk_job(self, queue: Calls, pen: Pen) -> None:
         order: list[str] = []
         lanes: list[Lane] = ["default", "bulk", "bulk", "interactive"]
 
@@ -92,7 +90,7 @@ class TestTheQueue:
         assert order.index("interactive") < len(lanes) - 1
 
     async def test_a_cancel_gives_the_turn_to_the_next(
-        self, queue: Generations, pen: Pen, records: list[BatchRecord]
+        self, queue: Calls, pen: Pen, records: list[BatchRecord]
     ) -> None:
         first, second = (asyncio.create_task(queue.generate(job([]))) for _ in range(2))
         await settle()
@@ -103,7 +101,7 @@ class TestTheQueue:
         assert (await second).finish == DONE
         assert [record.outcome for record in records] == ["cancelled", "ok"]
 
-    async def test_a_failure_is_its_own(self, queue: Generations, pen: Pen) -> None:
+    async def test_a_failure_is_its_own(self, queue: Calls, pen: Pen) -> None:
         first, second = (asyncio.create_task(queue.generate(job([]))) for _ in range(2))
         await settle()
         pen.ends[0].set_exception(InferenceFailed("no"))
@@ -113,7 +111,7 @@ class TestTheQueue:
             await first
         assert (await second).finish == DONE
 
-    async def test_a_death_and_a_close_are_told_apart(self, queue: Generations, pen: Pen) -> None:
+    async def test_a_death_and_a_close_are_told_apart(self, queue: Calls, pen: Pen) -> None:
         first, second = (asyncio.create_task(queue.generate(job([]))) for _ in range(2))
         await settle()
         pen.ends[0].set_exception(RunnerCrashed("gone"))
