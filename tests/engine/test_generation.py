@@ -81,7 +81,10 @@ async def test_messages_and_images_arrive_as_they_are(runner: Runner) -> None:
 
 async def test_a_limit_and_a_stop_end_it(runner: Runner) -> None:
     assert await write(runner, ask("a b c", max_tokens=2)) == (["a", " b"], Finish("length", 3, 2))
-    assert await write(runner, ask("a END c", stop=("END",))) == (["a"], Finish("stop", 3, 1))
+    assert await write(runner, ask("a END c", stop=("END",))) == (
+        ["a"],
+        Finish("stop", 3, 1, stopped_by="END"),
+    )
 
 
 async def test_a_failure_comes_after_the_pieces_before_it(runner: Runner) -> None:

@@ -85,7 +85,7 @@ def test_greedy_text_equals_the_librarys(backend: VisionLanguageBackend) -> None
 
 
 def test_sampling_equals_the_librarys(backend: VisionLanguageBackend) -> None:
-    chosen = {"temperature": 0.7, "min_p": 0.05, "top_p": 0.9, "repetition_penalty": 1.2}
+    chosen = {"temperature": 0.7, "top_k": 40, "min_p": 0.05, "top_p": 0.9, "repetition_penalty": 1.2}
     ids, _ = generated(backend, do_sample=True, **chosen)
     assert write(backend, ask(seed=5, **chosen))[0] == text_of(backend, ids)
     assert write(backend, ask(seed=6, **chosen))[0] != text_of(backend, ids)
@@ -114,7 +114,7 @@ def test_a_stop_text_ends_it(backend: VisionLanguageBackend) -> None:
     stop = next(pair for pair in pairs if "\ufffd" not in pair)  # a character cut in half is told late
     text, finish = write(backend, ask(stop=(stop,)))
     assert text == whole[: whole.index(stop)]
-    assert finish.reason == "stop"
+    assert (finish.reason, finish.stopped_by) == ("stop", stop)
     assert finish.n_output_tokens < N_TOKENS
 
 
@@ -144,8 +144,75 @@ def test_a_cancel_ends_it_at_once_even_in_the_prompt(backend: VisionLanguageBack
     assert write(backend, ask())[0] == whole
 
 
+def talk(*turns: tuple[str, str], **sampling: Any) -> GenerateTask:
+    messages = tuple(PromptMessage(role, (TextPart(text),)) for role, text in turns)  # type: ignore[arg-type]
+    return GenerateTask(messages, Sampling(temperature=0.0, max_tokens=N_TOKENS, **sampling))
+
+
+def prompt_of(backend: VisionLanguageBackend, task: GenerateTask) -> str:
+    ids = backend._prompts.encode(task, [])["input_ids"][0]
+    return str(backend._prompts.tokenizer.decode(ids))
+
+
+def test_a_conversation_without_images(backend: VisionLanguageBackend) -> None:
+    task = talk(("system", "be brief"), ("user", "one"), ("assistant", "two"), ("user", "three"))
+    said = [("system", "be brief"), ("user", "one"), ("assistant", "two"), ("user", "three")]
+    turns = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in said)
+    assert prompt_of(backend, task) == turns + "<|im_start|>assistant\n"
+    pieces: list[str] = []
+    finish = backend.generate(task, [], pieces.append, lambda: False)
+    assert (bool(pieces), finish.n_tiles) == (True, 0)
+
+
+def test_two_images_keep_their_order(backend: VisionLanguageBackend) -> None:
+    parts = (ImagePart(1), TextPart("and"), ImagePart(0))
+    task = GenerateTask((PromptMessage("user", parts),), Sampling(max_tokens=4, temperature=0.0))
+    images = [picture(100, 100), picture(40, 120)]
+    inputs = backend._prompts.encode(task, images)
+    swapped = GenerateTask((PromptMessage("user", (ImagePart(0), TextPart("and"), ImagePart(1))),))
+    same = backend._prompts.encode(swapped, images[::-1])
+    assert torch.equal(inputs["input_ids"], same["input_ids"])
+    assert torch.equal(inputs["pixel_values"], same["pixel_values"])
+    assert not torch.equal(
+        inputs["pixel_values"], backend._prompts.encode(task, images[::-1])["pixel_values"]
+    )
+
+
+def test_an_assistants_last_message_is_gone_on_with(backend: VisionLanguageBackend) -> None:
+    prompt = prompt_of(backend, talk(("user", "one"), ("assistant", "It is a")))
+    assert prompt == "<|im_start|>user\none<|im_end|>\n<|im_start|>assistant\nIt is a"
+
+
+def test_a_template_that_wants_a_system_message_as_text(folders: dict[Family, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["lfm2_vl"], tmp_path / "model")
+    path = folder / "chat_template.jinja"
+    plain = "{% if messages[0].role == 'system' %}{{ '<|im_start|>system\n' + messages[0].content }}"
+    path.write_text(plain + "{% set messages = messages[1:] %}{% endif %}" + path.read_text())
+    backend = VisionLanguageBackend(load_spec(folder, "vlm"))
+    task = GenerateTask(
+        (
+            PromptMessage("system", (TextPart("be"), TextPart("brief"))),
+            PromptMessage("user", (TextPart("a"),)),
+        )
+    )
+    assert prompt_of(backend, task).startswith("<|im_start|>system\nbe\nbrief")
+
+
+def test_a_template_that_refuses_says_so(folders: dict[Family, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["lfm2_vl"], tmp_path / "model")
+    path = folder / "chat_template.jinja"
+    strict = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    strict += "{{ raise_exception('no') }}{% endif %}{% endfor %}"
+    path.write_text(strict + path.read_text().replace("p.text", "p.text | upper"))
+    backend = VisionLanguageBackend(load_spec(folder, "vlm"))
+    with pytest.raises(InvalidRequest, match=r"does not take this conversation \(system, user\)"):
+        prompt_of(backend, talk(("system", "a"), ("user", "b")))
+    with pytest.raises(InvalidRequest, match="cannot go on"):
+        prompt_of(backend, talk(("user", "a"), ("assistant", "begun")))
+
+
 def test_what_no_model_can_read(backend: VisionLanguageBackend) -> None:
-    with pytest.raises(InputTooLong, match="tokens with its images"):
+    with pytest.raises(InputTooLong, match=r"^prompt is too long: \d+ tokens > 512 maximum"):
         write(backend, ask("long " * 600))
     with pytest.raises(InvalidRequest, match="stands for an image"):
         write(backend, ask("an <image> too many"))
@@ -224,4 +291,4 @@ def test_a_server_answers_the_same(folders: dict[Family, Path], tmp_path: Path) 
         lines = server.http.post("/api/vision", json=body | {"stream": True}).text.splitlines()
         assert "".join(json.loads(line)["response"] for line in lines) == whole
         too_long = server.http.post("/api/vision", json=body | {"prompt": "long " * 600})
-        assert "tokens with its images" in ollama_error(too_long, 400)
+        assert "tokens > 512 maximum" in ollama_error(too_long, 400)

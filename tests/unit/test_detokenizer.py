@@ -68,6 +68,9 @@ def test_bytes_of_any_kind_add_up(seed: int) -> None:
 def test_a_stop_text_is_never_told(pieces: list[str], told: list[str]) -> None:
     stops = StopTexts(["STOP", "</s>"])
     assert [stops.add(piece) for piece in pieces] == told
+    has_stopped = "STORY" not in told
+    assert stops.has_stopped == has_stopped
+    assert stops.stopped_by == (("</s>" if pieces[0] == "a" else "STOP") if has_stopped else None)
 
 
 def test_what_only_looked_like_a_stop_is_told_at_the_end() -> None:

@@ -40,17 +40,23 @@ class StopTexts:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
-        self.has_stopped = False
+        self.stopped_by: str | None = None  # the stop text that was found
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether a stop text was found."""
+        return self.stopped_by is not None
 
     def add(self, text: str) -> str:
         """Returns what is certainly in front of any stop text; nothing once one was found."""
         if self.has_stopped:
             return ""
         text = self._held + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            self.has_stopped, self._held = True, ""
-            return text[: min(found)]
+            at, self.stopped_by = min(found, key=lambda each: each[0])
+            self._held = ""
+            return text[:at]
         n_held = max((_n_begun(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - n_held :]
         return text[: len(text) - n_held]

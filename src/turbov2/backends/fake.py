@@ -142,11 +142,13 @@ class FakeBackend:
         time.sleep(self._options.delay_s)
         words, n_written = list(_words(task, images)), 0
         reason: FinishReason = "stop"
+        stopped_by = None
         for word in words:
             if n_written == task.sampling.max_tokens or is_cancelled():
                 reason = "cancelled" if is_cancelled() else "length"
                 break
             if word in task.sampling.stop:
+                stopped_by = word
                 break
             time.sleep(self._options.delay_s_per_token)
             for trigger in TRIGGERS:
@@ -154,7 +156,7 @@ class FakeBackend:
                     self._pull(trigger)
             on_text(f" {word}" if n_written else word)
             n_written += 1
-        return Finish(reason, len(words), n_written, n_tiles=len(images))
+        return Finish(reason, len(words), n_written, n_tiles=len(images), stopped_by=stopped_by)
 
     def free_caches(self) -> None:
         """Nothing is kept for reuse; a leak stays, as leaks do."""

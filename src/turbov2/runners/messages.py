@@ -13,7 +13,7 @@ import msgspec
 from turbov2.errors import TurboError, from_fields
 from turbov2.types import EmbedTask, Finish, ImageTask, Loaded, LoadSpec, Sampling, Seen
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 

@@ -32,12 +32,13 @@ class PromptMessage(msgspec.Struct, frozen=True):
 class Sampling(msgspec.Struct, frozen=True):
     """How the next token is chosen; None: as the model's maker says.
 
-    temperature: 0 takes the likeliest token always. seed: makes chance repeat. stop: texts that end the
-    answer, which does not hold them.
+    temperature: 0 takes the likeliest token always. top_k: so many of the likeliest tokens are in question,
+    0 for all. seed: makes chance repeat. stop: texts that end the answer, which does not hold them.
     """
 
     max_tokens: int = 1024
     temperature: float | None = None
+    top_k: int | None = None
     min_p: float | None = None
     top_p: float | None = None
     repetition_penalty: float | None = None
@@ -46,7 +47,7 @@ class Sampling(msgspec.Struct, frozen=True):
 
 
 class GenerateTask(msgspec.Struct, frozen=True):
-    """A conversation that the model is to continue."""
+    """A conversation that the model is to continue, and so is its last message if that is the assistant's."""
 
     messages: tuple[PromptMessage, ...]
     sampling: Sampling = Sampling()
@@ -57,7 +58,8 @@ class Finish(msgspec.Struct, frozen=True):
 
     n_prompt_tokens: with those that stand for images. n_output_tokens: all that were computed, with one that
     ends the text. n_tiles: pieces that the images were cut into, overviews included; 0 if that is not known.
-    prompt_ns: until the first token; output_ns: from then on.
+    prompt_ns: until the first token; output_ns: from then on. stopped_by: the stop text that ended it, None
+    if the model ended it itself.
     """
 
     reason: FinishReason
@@ -66,6 +68,7 @@ class Finish(msgspec.Struct, frozen=True):
     n_tiles: int = 0
     prompt_ns: int = 0
     output_ns: int = 0
+    stopped_by: str | None = None
 
 
 class VisionRequest(msgspec.Struct, frozen=True):

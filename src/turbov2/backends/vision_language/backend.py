@@ -33,6 +33,7 @@ class VisionLanguageOptions(TorchOptions, frozen=True, forbid_unknown_fields=Tru
     """
 
     temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
     min_p: _Fraction | None = None
     top_p: _Fraction | None = None
     repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -78,8 +79,8 @@ class VisionLanguageBackend:
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:
             raise InputTooLong(
-                f"the prompt has {n_prompt} tokens with its images, and the model reads and writes "
-                f"{self._n_context} in all; send a smaller image or a shorter prompt",
+                f"prompt is too long: {n_prompt} tokens > {self._n_context} maximum, tokens with its images; "
+                "send a smaller image or a shorter prompt",
                 param="prompt",
             )
         prepare_ns = time.perf_counter_ns() - began_ns
@@ -110,7 +111,7 @@ class VisionLanguageBackend:
     def _config(self, sampling: Sampling, n_tokens: int) -> Any:
         """Returns the library's settings: the request's, else the options', else the checkpoint's own."""
         config = copy.deepcopy(self._model.module.generation_config)
-        for name in ("temperature", "min_p", "top_p", "repetition_penalty"):
+        for name in ("temperature", "top_k", "min_p", "top_p", "repetition_penalty"):
             asked = getattr(sampling, name)
             chosen = getattr(self._options, name) if asked is None else asked
             if chosen is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
 import transformers
 from transformers.models.lfm2_vl.processing_lfm2_vl import Lfm2VlProcessor
 
@@ -31,20 +32,25 @@ class Prompts:
         self._image_token = getattr(self._processor, "image_token", "<image>")
         if not self._processor.chat_template:
             raise LoadFailed("the model folder has no chat template, so a conversation cannot be told to it")
+        self._has_plain_system = self._wants_plain_system()
 
     def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Any:
         """Returns the model's keyword arguments, as the processor names them, on the CPU.
 
-        Raises: InvalidRequest for a text that holds what stands for an image.
+        Raises: InvalidRequest for a text that holds what stands for an image, or a conversation that the
+        template does not take.
         """
         if any(self._image_token in text for message in task.messages for text in _texts(message)):
             raise InvalidRequest(
                 f"the prompt holds {self._image_token}, which stands for an image; leave it out",
                 param="prompt",
             )
-        return self._processor.apply_chat_template(
-            [_turn(message, images) for message in task.messages],
-            add_generation_prompt=True,
+        turns = [self._turn(message, images) for message in task.messages]
+        has_beginning = task.messages[-1].role == "assistant"
+        return self._applied(
+            turns,
+            add_generation_prompt=not has_beginning,
+            continue_final_message=has_beginning,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
@@ -55,6 +61,50 @@ class Prompts:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    def _applied(self, turns: list[dict[str, Any]], **options: Any) -> Any:
+        try:
+            return self._processor.apply_chat_template(turns, **options)
+        except jinja2.TemplateError as error:
+            logger.warning("the chat template refused a conversation: %s", error)
+            roles = ", ".join(turn["role"] for turn in turns[:8])
+            raise InvalidRequest(
+                f"the model's chat template does not take this conversation ({roles}): most want user and "
+                "assistant by turns, and some no system message",
+                param="messages",
+            ) from error
+        except ValueError as error:
+            if not options.get("continue_final_message"):
+                raise
+            logger.warning("the chat template did not go on with an assistant's message: %s", error)
+            raise InvalidRequest(
+                "the model's chat template cannot go on with a message of the assistant; end with the user's",
+                param="messages",
+            ) from error
+
+    def _wants_plain_system(self) -> bool:
+        """Returns whether the template reads a system message as one text, and not as a list of parts.
+
+        Makers write both, also beside lists of parts for users, so one is tried.
+        """
+        probe = "1f7e2c"
+        turns = [{"role": role, "content": [{"type": "text", "text": probe}]} for role in ("system", "user")]
+        try:
+            rendered: str = self._processor.apply_chat_template(turns, tokenize=False)
+        except (jinja2.TemplateError, TypeError):
+            return True
+        return rendered.count(probe) < 2 or "'text'" in rendered
+
+    def _turn(self, message: PromptMessage, images: Sequence[Pixels]) -> dict[str, Any]:
+        if message.role == "system" and self._has_plain_system:
+            return {"role": "system", "content": "\n".join(_texts(message))}
+        parts = [
+            {"type": "image", "image": images[part.index]}
+            if isinstance(part, ImagePart)
+            else {"type": "text", "text": part.text}
+            for part in message.parts
+        ]
+        return {"role": message.role, "content": parts}
+
 
 def n_tiles_of(inputs: Any) -> int:
     """Returns how many pieces the images were cut into; 0 for an input that does not tell."""
@@ -64,16 +114,6 @@ def n_tiles_of(inputs: Any) -> int:
         return 0
     shape: Sequence[int] = inputs["pixel_values"].shape
     return shape[0] * shape[1] if len(shape) == 5 else shape[0]  # Idefics': [texts, tiles, 3, h, w]
-
-
-def _turn(message: PromptMessage, images: Sequence[Pixels]) -> dict[str, Any]:
-    parts = [
-        {"type": "image", "image": images[part.index]}
-        if isinstance(part, ImagePart)
-        else {"type": "text", "text": part.text}
-        for part in message.parts
-    ]
-    return {"role": message.role, "content": parts}
 
 
 def _texts(message: PromptMessage) -> list[str]:

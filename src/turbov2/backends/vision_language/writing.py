@@ -77,6 +77,7 @@ class Writing:
             n_tiles,
             prompt_ns=prepare_ns + self._first_ns - self._began_ns,
             output_ns=time.perf_counter_ns() - self._first_ns,
+            stopped_by=self._stops.stopped_by,
         )
 
     def _reason(self) -> FinishReason:
