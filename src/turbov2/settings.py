@@ -168,6 +168,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Most texts in one request."),
     Setting("max_text_chars", "TURBOV2_MAX_TEXT_CHARS", "1000000", "characters", _integer(1, 1_000_000_000),
             "Longest single text."),
+    Setting("max_images", "TURBOV2_MAX_IMAGES", "16", "images", _integer(1, 64),
+            "Most images in one conversation, each page of a document counted."),
     Setting("media_children", "TURBOV2_MEDIA_CHILDREN", "2", "processes", _integer(1, 64),
             "Images and documents read at once, each in a process of its own; more wait."),
     Setting("media_max_pixels", "TURBOV2_MEDIA_MAX_PIXELS", "80000000", "pixels", _integer(1, 1_000_000_000),
@@ -224,6 +226,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_body_bytes: int
     max_texts: int
     max_text_chars: int
+    max_images: int
     media_children: int
     media_max_pixels: int
     media_max_pages: int

@@ -17,6 +17,7 @@ from turbov2.wire._encoding import Encoding
 from turbov2.wire._http import Route
 from turbov2.wire._inputs import parse_inputs
 from turbov2.wire._keep_alive import parse_keep_alive_s
+from turbov2.wire._lines import json_line
 from turbov2.wire._vectors import PIECE_FLOATS
 from turbov2.wire.ollama.adapt import render_embed
 from turbov2.wire.openai.adapt import render_embeddings
@@ -186,3 +187,10 @@ def test_what_is_no_route():
     for path in ("/c", "/a/b", "/A"):
         with pytest.raises(RouteNotFound):
             _router().find("GET", path)
+
+
+def test_a_json_line_is_one_line_however_lines_are_split() -> None:
+    text = 'a\u2028b\u2029c\x85d\n"e\\u2028 🙂'
+    line = json_line({"text": text})
+    assert line.decode().splitlines() == [line.decode().rstrip("\n")]
+    assert json.loads(line) == {"text": text}

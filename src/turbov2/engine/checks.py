@@ -43,8 +43,22 @@ def check_sees(spec: ModelSpec) -> None:
             "ask a vision-language model, as lfm25-vl",
             param="model",
         )
+    if spec.capability == "generate":
+        raise NotCapable(
+            f"model '{spec.name}' reads text alone; leave images out, or ask a vision-language model, as "
+            "lfm25-vl",
+            param="model",
+        )
     if spec.capability != "vision":
         raise NotCapable(f"model '{spec.name}' does not see, it is for: {spec.capability}", param="model")
+
+
+def check_writes(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model does not write text."""
+    if spec.capability not in ("vision", "generate"):
+        raise NotCapable(
+            f"model '{spec.name}' does not write text, it is for: {spec.capability}", param="model"
+        )
 
 
 def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine import reports
+from turbov2.engine.chatting import Chatting
 from turbov2.engine.classifying import Classifying
 from turbov2.engine.documents import Documents, ModelEyes
 from turbov2.engine.embedding import Embedding
@@ -17,10 +18,10 @@ from turbov2.engine.held import HeldModel
 from turbov2.engine.loading import Loader
 from turbov2.engine.pictures import Pictures
 from turbov2.engine.placement import Placement
+from turbov2.engine.prompt_images import PromptImages
 from turbov2.engine.reading import Reading
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
-from turbov2.engine.seeing import Seeing
 from turbov2.engine.shelf import open_shelf, weights_key
 from turbov2.media import Decoder, MediaLimits
 from turbov2.obs.ledger import Ledger
@@ -29,6 +30,8 @@ from turbov2.obs.tracing import Tracer
 from turbov2.residency import Footprints, Lease, MachineMemory, Residency, Resident, State
 from turbov2.settings import Settings
 from turbov2.types import (
+    ChatEvent,
+    ChatRequest,
     ClassifyRequest,
     ClassifyResult,
     Context,
@@ -47,8 +50,6 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
-    VisionEvent,
-    VisionRequest,
 )
 
 _PULL_STOP_S = 5.0  # a cancelled pull ends at its next chunk
@@ -94,7 +95,8 @@ class LocalEngine:
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
         self._reading = Reading(catalog, running, self._pictures, ledger)
         self._documents = Documents(decoder, ModelEyes(catalog, running, decoder, ledger), self._embedding)
-        self._seeing = Seeing(catalog, running, self._pictures, ledger)
+        images = PromptImages(self._pictures, settings.max_images, settings.media_max_pixels)
+        self._chatting = Chatting(catalog, running, images, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -145,9 +147,9 @@ class LocalEngine:
         """Yields a file's pages as they are read; see Engine."""
         return self._documents(request, context)
 
-    def vision(self, request: VisionRequest, context: Context) -> AsyncGenerator[VisionEvent, None]:
+    def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer as it is written; see Engine."""
-        return self._seeing(request, context)
+        return self._chatting(request, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

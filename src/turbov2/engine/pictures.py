@@ -51,6 +51,10 @@ class Pictures:
         _check_page(document, page)
         return await self._decoder.page(document, page)
 
+    async def render(self, document: Document, page: int, need: ImageNeed) -> Image:
+        """Returns page `page`, from 0, for a model that looks at it. Raises: as `words`."""
+        return await self._decoder.render(document, page, view_for(need))
+
     async def upright(self, document: Document, page: int, need: ImageNeed) -> Image:
         """Returns page `page`, from 0, for a model that reads it. Raises: as `words`."""
         _check_page(document, page)

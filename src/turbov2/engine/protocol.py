@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from turbov2.types import (
+    ChatEvent,
+    ChatRequest,
     ClassifyRequest,
     ClassifyResult,
     Context,
@@ -23,8 +25,6 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
-    VisionEvent,
-    VisionRequest,
 )
 
 
@@ -61,8 +61,8 @@ class Engine(Protocol):
         Raises: RequestError for the file or what was asked; CapacityError where room ran out.
         """
 
-    def vision(self, request: VisionRequest, context: Context) -> AsyncGenerator[VisionEvent, None]:
-        """Yields the answer's text as it is written, and last a VisionResult. Closing it stops the model.
+    def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
+        """Yields the answer's text as it is written, and last a ChatResult. Closing it stops the model.
 
         Raises: RequestError, CapacityError, BackendError, also after part of the text.
         """

@@ -71,26 +71,42 @@ class Finish(msgspec.Struct, frozen=True):
     stopped_by: str | None = None
 
 
-class VisionRequest(msgspec.Struct, frozen=True):
-    """A question about a page image, or about page `page` of a document, from 0."""
+class ImageSource(msgspec.Struct, frozen=True):
+    """An image of a conversation: a file as it came, and page `page` of it, from 0; None: all its pages.
+
+    name: what the request calls it, for errors; empty: they name nothing.
+    """
+
+    payload: bytes
+    page: int | None = 0
+    name: str = ""
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """A conversation to go on with. Its `ImagePart`s count in `images`, each of which is shown once."""
 
     model: str  # a name of the catalogue
-    payload: bytes  # the file as it came
-    prompt: str
-    page: int = 0
+    messages: tuple[PromptMessage, ...]
+    images: tuple[ImageSource, ...] = ()
     sampling: Sampling = Sampling()
     keep_alive_s: float | None = None  # None: as said last, at first the default; inf: for ever
 
 
-class VisionResult(msgspec.Struct, frozen=True):
-    """What is known at the end of an answer; its text came before, in pieces."""
+class ImageFacts(msgspec.Struct, frozen=True):
+    """What an image or page turned out to be."""
 
-    model: str  # catalogue name of the model that was used
-    finish: Finish
     format: str  # of the file, by its first bytes
     width_px: int  # of the upright image or page, before it was scaled
     height_px: int
     n_pages: int
+
+
+class ChatResult(msgspec.Struct, frozen=True):
+    """What is known at the end of an answer; its text came before, in pieces."""
+
+    model: str  # catalogue name of the model that was used
+    finish: Finish
+    images: tuple[ImageFacts, ...]  # in the order of the conversation's, page by page
     load_ns: int
     total_ns: int
     decode_ns: int = 0
@@ -104,4 +120,4 @@ class VisionResult(msgspec.Struct, frozen=True):
         return self.finish.n_prompt_tokens
 
 
-VisionEvent = str | VisionResult
+ChatEvent = str | ChatResult

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import io
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from python_multipart import create_form_parser
 from python_multipart.exceptions import FormParserError
 
 from turbov2.errors import InvalidRequest
-from turbov2.wire._body import parse_json
+from turbov2.wire._body import parse_aside, parse_json
 from turbov2.wire._http import Request
 from turbov2.wire._keep_alive import parse_keep_alive_s
 
@@ -25,7 +25,6 @@ _DATA_URI = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 65_536
-_LARGE_BYTES = 262_144  # from here on it is unpacked in a thread: about a millisecond of the loop's time
 
 
 class MediaForm(msgspec.Struct, frozen=True):
@@ -107,13 +106,10 @@ async def read_media(request: Request, names: Sequence[str]) -> MediaForm:
 
     In a form any part with a file name counts as well. Raises: InvalidRequest, BodyTooLarge.
     """
-    body = await request.body()
-    if len(body) < _LARGE_BYTES:
-        return _parse(request, body, names)
-    return await asyncio.to_thread(_parse, request, body, names)
+    return await parse_aside(await request.body(), partial(_parse, request, names))
 
 
-def _parse(request: Request, body: bytes, names: Sequence[str]) -> MediaForm:
+def _parse(request: Request, names: Sequence[str], body: bytes) -> MediaForm:
     kind = (request.header(b"content-type") or b"").split(b";")[0].strip().lower()
     if kind == b"multipart/form-data":
         return _parse_form(request, body, names)

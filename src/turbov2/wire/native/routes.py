@@ -15,6 +15,7 @@ from turbov2.errors import InvalidRequest
 from turbov2.jobs import JobKind, Jobs
 from turbov2.types import ResidentStatus
 from turbov2.wire._body import parse_json
+from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._media import read_media
 from turbov2.wire.native import adapt, classify, ocr, vision
@@ -70,10 +71,10 @@ class NativeRoutes:
         form = await read_media(request, ("image", "file", "base64"))
         asked = vision.parse_vision(form, request.limits.max_text_chars)
         is_streamed = vision.is_streamed(form)
-        events = self._engine.vision(asked, request.context)
+        events = self._engine.chat(asked, request.context)
         if is_streamed:
-            return await vision.answer_lines(self._engine.model(asked.model).name, events)
-        return await vision.whole_answer(events)
+            return await stream_answer(events, vision.Lines(self._engine.model(asked.model).name))
+        return Response(vision.render_vision(*await whole_answer(events)))
 
     async def livez(self, request: Request) -> Response:
         """GET /livez: 200 while the event loop turns."""

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from turbov2.errors import InvalidRequest, TurboError
-from turbov2.types import Sampling, VisionEvent, VisionRequest, VisionResult
-from turbov2.wire._http import NDJSON, Response
+from turbov2.types import ChatRequest, ChatResult, ImagePart, ImageSource, PromptMessage, Sampling, TextPart
+from turbov2.wire._http import NDJSON
+from turbov2.wire._lines import json_line
 from turbov2.wire._media import MediaForm
+from turbov2.wire._sampling import MAX_TOKENS, parse_stops
 
 VISION_MODEL = "lfm25-vl"
 PROMPT = "Extract all text from this document."
 _MAX_PAGES = 100_000
-_MAX_TOKENS = 131_072
 _MAX_SEED = 999_999_999  # a form's numbers have nine digits
-_MAX_STOPS, _MAX_STOP_CHARS = 16, 256
 
 
-def parse_vision(form: MediaForm, max_text_chars: int) -> VisionRequest:
-    """Returns the canonical request. Raises: InvalidRequest."""
+def parse_vision(form: MediaForm, max_text_chars: int) -> ChatRequest:
+    """Returns the canonical request: the image and, behind it, what is asked, as models were trained.
+
+    Raises: InvalidRequest.
+    """
     prompt = form.text("prompt") or PROMPT
     if len(prompt) > max_text_chars:
         raise InvalidRequest(
             f"prompt has {len(prompt)} characters, the limit is {max_text_chars} (TURBOV2_MAX_TEXT_CHARS)",
             param="prompt",
         )
-    return VisionRequest(
+    return ChatRequest(
         model=form.text("model") or VISION_MODEL,
-        payload=form.required("image"),
-        prompt=prompt,
-        page=form.integer("page", 1, 1, _MAX_PAGES) - 1,
+        messages=(PromptMessage("user", (ImagePart(0), TextPart(prompt))),),
+        images=(ImageSource(form.required("image"), form.integer("page", 1, 1, _MAX_PAGES) - 1),),
         sampling=_sampling(form),
         keep_alive_s=form.keep_alive_s(),
     )
@@ -44,48 +44,40 @@ def is_streamed(form: MediaForm) -> bool:
     return form.flag("stream", default=False)
 
 
-async def whole_answer(events: AsyncGenerator[VisionEvent, None]) -> Response:
-    """Returns the answer in one piece: what the stream's lines add up to. Raises: what `events` raises."""
-    text: list[str] = []
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, VisionResult):
-                return Response(msgspec.json.encode(_last(event, "".join(text))))
-            text.append(event)
-    raise RuntimeError("a model's answer came without an end. This is a bug.")
+def render_vision(text: str, result: ChatResult) -> bytes:
+    """Returns the answer in one piece."""
+    return msgspec.json.encode(_last(result, text))
 
 
-async def answer_lines(model: str, events: AsyncGenerator[VisionEvent, None]) -> Response:
-    """Returns the stream. Raises what fails before the first piece; later failures become a line."""
-    try:
-        first = await anext(events)
-    except BaseException:
-        await events.aclose()
-        raise
-    return Response(_lines(model, first, events), media_type=NDJSON)
+class Lines:
+    """The answer as lines of JSON, each with its part of the text, the last with how it came about."""
+
+    media_type = NDJSON
+    heartbeat = b""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def head(self) -> bytes:
+        """Returns nothing: the first piece comes first."""
+        return b""
+
+    def piece(self, text: str) -> bytes:
+        """Returns the line of the next words."""
+        return json_line({"model": self._model, "response": text, "done": False})
+
+    def end(self, result: ChatResult) -> bytes:
+        """Returns the last line."""
+        return json_line({**_last(result, ""), "done": True})
+
+    def error(self, error: TurboError) -> bytes:
+        """Returns the last line of an answer that failed midway."""
+        return json_line({"model": self._model, "error": error.message, "done": True})
 
 
-async def _lines(
-    model: str, first: VisionEvent, events: AsyncGenerator[VisionEvent, None]
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):
-        try:
-            yield _line(model, first)
-            async for event in events:
-                yield _line(model, event)
-        except TurboError as error:
-            yield msgspec.json.encode({"model": model, "error": error.message, "done": True}) + b"\n"
-
-
-def _line(model: str, event: VisionEvent) -> bytes:
-    if isinstance(event, VisionResult):
-        return msgspec.json.encode({**_last(event, ""), "done": True}) + b"\n"
-    return msgspec.json.encode({"model": model, "response": event, "done": False}) + b"\n"
-
-
-def _last(result: VisionResult, text: str) -> dict[str, Any]:
+def _last(result: ChatResult, text: str) -> dict[str, Any]:
     """Returns the documented fields, and how the answer came about."""
-    finish = result.finish
+    finish, (image,) = result.finish, result.images
     return {
         "model": result.model,
         "response": text,
@@ -95,10 +87,10 @@ def _last(result: VisionResult, text: str) -> dict[str, Any]:
         "output_tokens": finish.n_output_tokens,
         "tiles": finish.n_tiles,
         "image": {
-            "format": result.format,
-            "width": result.width_px,
-            "height": result.height_px,
-            "pages": result.n_pages,
+            "format": image.format,
+            "width": image.width_px,
+            "height": image.height_px,
+            "pages": image.n_pages,
         },
         "timings": {
             "load_ms": _ms(result.load_ns),
@@ -113,25 +105,14 @@ def _last(result: VisionResult, text: str) -> dict[str, Any]:
 def _sampling(form: MediaForm) -> Sampling:
     seed = form.integer("seed", -1, 0, _MAX_SEED)
     return Sampling(
-        max_tokens=form.integer("max_tokens", Sampling().max_tokens, 1, _MAX_TOKENS),
+        max_tokens=form.integer("max_tokens", Sampling().max_tokens, 1, MAX_TOKENS),
         temperature=form.number("temperature", 0, 2),
         min_p=form.number("min_p", 0, 1),
         top_p=form.number("top_p", 0, 1),
         repetition_penalty=form.number("repetition_penalty", 0.1, 10),
         seed=None if seed < 0 else seed,
-        stop=_stops(form.fields.get("stop")),
+        stop=parse_stops(form.fields.get("stop"), "stop"),
     )
-
-
-def _stops(value: Any) -> tuple[str, ...]:
-    stops = [value] if isinstance(value, str) and value else value or []
-    is_list = isinstance(stops, list) and all(isinstance(each, str) for each in stops)
-    if not is_list or len(stops) > _MAX_STOPS or any(not 0 < len(each) <= _MAX_STOP_CHARS for each in stops):
-        raise InvalidRequest(
-            f"stop is not a text, or up to {_MAX_STOPS} of them, of 1 to {_MAX_STOP_CHARS} characters",
-            param="stop",
-        )
-    return tuple(stops)
 
 
 def _ms(ns: int) -> float:

@@ -1,0 +1,106 @@
+"""Conversations with models that write: from files and turns to text as it is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from itertools import accumulate
+
+from turbov2.batching import GenerateJob
+from turbov2.catalog import Catalog, ModelSpec
+from turbov2.engine.checks import check_sees, check_writes
+from turbov2.engine.lanes import lane_of
+from turbov2.engine.prompt_images import PromptImages
+from turbov2.engine.relay import relay
+from turbov2.engine.running import Running
+from turbov2.media import Image
+from turbov2.obs.ledger import Ledger
+from turbov2.types import (
+    ChatEvent,
+    ChatRequest,
+    ChatResult,
+    Context,
+    GenerateTask,
+    ImageFacts,
+    ImagePart,
+    PromptMessage,
+    TextPart,
+)
+
+
+class Chatting:
+    """The operation `chat` of one engine."""
+
+    def __init__(self, catalog: Catalog, running: Running, images: PromptImages, ledger: Ledger) -> None:
+        self._catalog = catalog
+        self._running = running
+        self._images = images
+        self._ledger = ledger
+
+    def __call__(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
+        """Yields the answer as it is written, and last a ChatResult; see Engine."""
+        return relay(partial(self._write, request, context))
+
+    async def _write(
+        self, request: ChatRequest, context: Context, on_piece: Callable[[str], None]
+    ) -> ChatResult:
+        started_ns = time.perf_counter_ns()
+        spec = self._catalog.resolve(request.model)
+        (check_sees if request.images else check_writes)(spec)
+        n_chars = sum(len(part.text) for part in _parts(request.messages) if isinstance(part, TextPart))
+        n_bytes = n_chars + sum(len(image.payload) for image in request.images)
+        lane = lane_of(context.lane, 1, n_chars)
+        with self._ledger.entry(spec.name, lane, 1, context, "chat") as entry:
+            shown, loaded_ns, decode_ns = await self._shown(spec, request)
+            messages = _with_pages(request.messages, [len(each) for each in shown])
+            task = GenerateTask(messages, request.sampling)
+            images = [image for each in shown for image in each]
+            pixels = tuple(image.pixels for image in images)
+            job = GenerateJob(task, pixels, on_piece, lane, context.key_id)
+            written, load_ns = await self._running.generate(spec, job, n_bytes, request.keep_alive_s)
+            answer = ChatResult(
+                model=spec.name,
+                finish=written.finish,
+                images=tuple(map(_facts, images)),
+                load_ns=loaded_ns + load_ns,
+                total_ns=time.perf_counter_ns() - started_ns,
+                decode_ns=decode_ns,
+                queue_ns=written.queue_ns,
+                inference_ns=written.inference_ns,
+            )
+            entry.answered(answer)
+            return answer
+
+    async def _shown(self, spec: ModelSpec, request: ChatRequest) -> tuple[list[list[Image]], int, int]:
+        """Returns each image's pages, the wait for the model that wants them so, and the time it took."""
+        if not request.images:
+            return [], 0, 0
+        self._images.check(request.images)  # before a model is loaded for what cannot be
+        need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
+        began_ns = time.perf_counter_ns()
+        shown = await self._images(request.images, need)
+        return shown, loaded_ns, time.perf_counter_ns() - began_ns
+
+
+def _parts(messages: tuple[PromptMessage, ...]) -> list[TextPart | ImagePart]:
+    return [part for message in messages for part in message.parts]
+
+
+def _with_pages(messages: tuple[PromptMessage, ...], n_pages: list[int]) -> tuple[PromptMessage, ...]:
+    """Returns the messages with an image for each page where one stands for `n_pages[index]` of them."""
+    ends = list(accumulate(n_pages))
+
+    def unfolded(part: TextPart | ImagePart) -> list[TextPart | ImagePart]:
+        if isinstance(part, TextPart):
+            return [part]
+        return [ImagePart(index) for index in range(ends[part.index] - n_pages[part.index], ends[part.index])]
+
+    return tuple(
+        PromptMessage(message.role, tuple(each for part in message.parts for each in unfolded(part)))
+        for message in messages
+    )
+
+
+def _facts(image: Image) -> ImageFacts:
+    return ImageFacts(image.format, image.source_width_px, image.source_height_px, image.n_frames)
