@@ -1,4 +1,4 @@
-"""Conversations of one engine: images in their order, documents page by page, limits, and errors with names."""
+"""Conversations of one engine: images in their order, documents page by page, limits, errors with names."""
 
 from __future__ import annotations
 

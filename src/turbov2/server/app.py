@@ -129,7 +129,7 @@ class App:
 
     async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> int:
         """Returns the bytes of the answer to a request that was cut; one whose answer has begun just ends."""
-        response = render_error(error, request.family)
+        response = render_error(error, request.family, request.context.request_id)
         with contextlib.suppress(Exception):  # the connection may be in any state
             return await self._send(scope, send, response, request.context.request_id)
         return 0
@@ -151,12 +151,13 @@ class App:
             request.family = request.route.family
             return await request.route.handler(request)
         except TurboError as error:
-            return render_error(error, request.family)
+            return render_error(error, request.family, wishes.request_id)
         except Disconnected:
             raise
         except Exception:
             logger.exception("request %s failed", request.context.request_id)
-            return render_error(TurboError("internal error; the server's log says why"), request.family)
+            unknown = TurboError("internal error; the server's log says why")
+            return render_error(unknown, request.family, wishes.request_id)
 
     async def _send(self, scope: Scope, send: Send, response: Response, request_id: str) -> int:
         encoded = request_id.encode("latin-1")

@@ -29,8 +29,27 @@ _OPENAI_TYPES = {
     429: "rate_limit_error",
     503: "service_unavailable",
 }
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
 # Where a family documents another status than the error's own.
-_STATUSES = {("ollama", "not_finite"): 400, ("ollama", "queue_full"): 503}
+_STATUSES = {
+    ("ollama", "not_finite"): 400,
+    ("ollama", "queue_full"): 503,
+    # An image that cannot be used is a bad request there; 413 is kept for bodies.
+    ("openai", "media_too_large"): 400,
+    ("openai", "unsupported_media"): 400,
+    ("anthropic", "media_too_large"): 400,
+    ("anthropic", "unsupported_media"): 400,
+}
 _COHERE_PATHS = ("/rerank", "/v1/rerank")
 _TEI_PATHS = frozenset(
     ("/embed", "/embed_all", "/embed_sparse", "/predict", "/similarity", "/info", "/invocations")
@@ -46,6 +65,8 @@ def family_of(path: str) -> Family:
     """Returns the family whose clients call this path, for errors that no route owns."""
     if path in _COHERE_PATHS or path.startswith("/v2/"):
         return "cohere"
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return "anthropic"
     if path.startswith("/v1/") or path in ("/v1", "/score"):
         return "openai"
     if path in _TEI_PATHS:
@@ -53,27 +74,35 @@ def family_of(path: str) -> Family:
     return "ollama" if path.startswith("/api") or path == "/" else "native"
 
 
-def render_error(error: TurboError, family: Family) -> Response:
+def render_error(error: TurboError, family: Family, request_id: str = "") -> Response:
     """Returns the answer to a failed request. Nothing but the error's own fields is in it."""
     status = _STATUSES.get((family, error.code), error.status)
-    body: dict[str, Any] = {"error": error.message}
     if family == "tei":
-        status, body["error_type"] = _tei_status(error)
-    elif family == "cohere":
-        body = {
-            "message": error.message,
-            "detail": error.message,
-        }  # Voyage's and Jina's clients read `detail`
-    elif family == "openai":
-        body = {
+        status, _ = _tei_status(error)
+    body = msgspec.json.encode(error_body(error, family, request_id))
+    return Response(body, status=status, headers=_headers(error))
+
+
+def error_body(error: TurboError, family: Family, request_id: str = "") -> dict[str, Any]:
+    """Returns the JSON object in which the family tells an error; some end a stream with it."""
+    status = _STATUSES.get((family, error.code), error.status)
+    if family == "tei":
+        return {"error": error.message, "error_type": _tei_status(error)[1]}
+    if family == "cohere":  # Voyage's and Jina's clients read `detail`
+        return {"message": error.message, "detail": error.message}
+    if family == "anthropic":
+        told = {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": error.message}
+        return {"type": "error", "error": told, "request_id": request_id}
+    if family == "openai":
+        return {
             "error": {
                 "message": error.message,
-                "type": _OPENAI_TYPES.get(error.status, "server_error"),
+                "type": _OPENAI_TYPES.get(status, "server_error"),
                 "param": error.param,
                 "code": _OPENAI_CODES.get(error.code, error.code),
             }
         }
-    return Response(msgspec.json.encode(body), status=status, headers=_headers(error))
+    return {"error": error.message}
 
 
 def _tei_status(error: TurboError) -> tuple[int, str]:

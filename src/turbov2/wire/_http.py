@@ -23,7 +23,7 @@ from turbov2.types import Context
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Family = Literal["ollama", "openai", "cohere", "tei", "native"]
+Family = Literal["ollama", "openai", "anthropic", "cohere", "tei", "native"]
 
 JSON = b"application/json; charset=utf-8"
 NDJSON = b"application/x-ndjson"

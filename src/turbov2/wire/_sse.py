@@ -6,6 +6,11 @@ SSE = b"text/event-stream; charset=utf-8"
 HEARTBEAT = b": still here\n\n"  # a comment, so that proxies see life
 
 
+def sse_data(line: bytes) -> bytes:
+    """Returns the event without a name. line: JSON without line breaks."""
+    return b"data: %b\n\n" % line
+
+
 def sse_event(name: str, line: bytes) -> bytes:
     """Returns the event. line: JSON without line breaks."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), line)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from turbov2.engine.protocol import Engine
-from turbov2.wire._body import parse_json
+from turbov2.wire._body import parse_aside, parse_json
+from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._http import Request, Response, Route
-from turbov2.wire.openai import adapt
+from turbov2.wire.openai import adapt, chat
 from turbov2.wire.openai.models import model_object, render_models
 from turbov2.wire.openai.schema import EmbeddingsBody
 
@@ -30,6 +33,15 @@ class OpenAIRoutes:
         )
         return Response(adapt.render_embeddings(model, result, adapt.parse_encoding(body)))
 
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions. Text and images in, the answer whole or as it is written."""
+        parse = partial(chat.parse_chat, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        events = self._engine.chat(asked.request, request.context)
+        if asked.is_streamed:
+            return await stream_answer(events, chat.Chunks(asked))
+        return Response(chat.render_chat(asked, *await whole_answer(events)))
+
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
         return Response(render_models(await self._engine.models(), request.query()))
@@ -44,6 +56,7 @@ def routes(engine: Engine, default_embed_model: str) -> list[Route]:
     openai = OpenAIRoutes(engine, default_embed_model)
     return [
         Route("/v1/embeddings", ("POST",), openai.embeddings, "openai"),
+        Route("/v1/chat/completions", ("POST",), openai.chat, "openai"),
         Route("/v1/models", ("GET",), openai.models, "openai"),
         Route("/v1/models/", ("GET",), openai.model, "openai"),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -29,3 +29,74 @@ class EmbeddingsBody(msgspec.Struct):
     task: str | None = None  # this and the next are Jina's
     late_chunking: bool | None = None
     partial_results: bool | None = None
+
+
+class ImageUrl(msgspec.Struct):
+    """An image in a message. `detail` is ignored: how an image is cut up is the model's own affair."""
+
+    url: str
+
+
+class FilePart(msgspec.Struct):
+    """A file in a message: `file_data` is a data URI or base64."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+
+
+class ContentPart(msgspec.Struct):
+    """A part of a message. Which field counts follows from `type`; some clients send the bare URL."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageUrl | str | None = None
+    file: FilePart | None = None
+
+
+class ChatMessage(msgspec.Struct):
+    """One turn."""
+
+    role: str
+    content: str | list[ContentPart] | None = None
+    tool_calls: list[Any] | None = None
+    function_call: dict[str, Any] | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """`stream_options`."""
+
+    include_usage: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """`response_format`."""
+
+    type: str = "text"
+
+
+class ChatBody(msgspec.Struct):
+    """POST /v1/chat/completions. `top_k`, `min_p` and `repetition_penalty` are vLLM's."""
+
+    model: str | None = None
+    messages: list[ChatMessage] | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    response_format: ResponseFormat | None = None

@@ -1,0 +1,71 @@
+"""Turns and images as a request tells them → one canonical request, within the server's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turbov2.errors import InvalidRequest
+from turbov2.types import ChatRequest, ImagePart, ImageSource, PromptMessage, Role, Sampling, TextPart
+from turbov2.wire._http import Limits
+
+Part = TextPart | ImagePart
+
+
+class Conversation:
+    """Grows turn by turn. `name` is always what the request calls a thing, for errors."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._messages: list[PromptMessage] = []
+        self._images: list[ImageSource] = []
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anybody but the system has spoken."""
+        return any(message.role != "system" for message in self._messages)
+
+    def text(self, text: str, name: str) -> TextPart:
+        """Returns the words as part of a turn. Raises: InvalidRequest for too long a text."""
+        if len(text) > self._limits.max_text_chars:
+            raise InvalidRequest(
+                f"{name} has {len(text)} characters, the limit is {self._limits.max_text_chars}; shorten it "
+                "or raise TURBOV2_MAX_TEXT_CHARS",
+                param=name,
+            )
+        return TextPart(text)
+
+    def image(self, payload: bytes, name: str, *, has_all_pages: bool = False) -> ImagePart:
+        """Returns the file as part of a turn: its first page, or all of them. Raises: InvalidRequest."""
+        if not payload:
+            raise InvalidRequest(f"{name} is empty: 0 bytes came", param=name)
+        self._images.append(ImageSource(payload, None if has_all_pages else 0, name))
+        return ImagePart(len(self._images) - 1)
+
+    def say(self, role: Role, parts: Sequence[Part], name: str) -> None:
+        """Adds what one side says; twice in a row is one turn, as most templates want it.
+
+        Raises: InvalidRequest for an image that is not the user's.
+        """
+        if role != "user" and any(isinstance(part, ImagePart) for part in parts):
+            raise InvalidRequest(
+                f"{name} is the {role}'s and holds an image; only a user shows one", param=name
+            )
+        if self._messages and self._messages[-1].role == role:
+            parts = (*self._messages.pop().parts, *parts)
+        self._messages.append(PromptMessage(role, _joined(parts)))
+
+    def request(self, model: str, sampling: Sampling, keep_alive_s: float | None = None) -> ChatRequest:
+        """Returns what was said as a request. Raises: InvalidRequest when nothing was."""
+        if not self._messages:
+            raise InvalidRequest("messages is empty: send at least one of role user", param="messages")
+        return ChatRequest(model, tuple(self._messages), tuple(self._images), sampling, keep_alive_s)
+
+
+def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Returns the parts, texts side by side as one with a line each: templates put nothing between them."""
+    joined: list[Part] = []
+    for part in parts:
+        if joined and isinstance(part, TextPart) and isinstance(joined[-1], TextPart):
+            part = TextPart(f"{joined.pop().text}\n{part.text}")  # type: ignore[union-attr]
+        joined.append(part)
+    return tuple(joined)
