@@ -63,7 +63,7 @@ BAD_IMAGE_S = 2.0
 
 
 def leave_midway(server: RunningServer, path: str, body: dict[str, Any]) -> None:
-    """Asks the slow model for a long answer, leaves after its first bytes, and sees that the model is free."""
+    """Asks the slow model for a long answer, leaves after the first bytes, and sees the model free."""
     with server.http.stream("POST", path, json=body) as answer:
         assert answer.status_code == 200, answer.read()
         next(answer.iter_bytes())

@@ -1,4 +1,4 @@
-"""How a family's frames make a stream of events: silences, failures before and midway, and readers who leave."""
+"""How a family's frames make a stream of events: silences, failures early and late, readers who leave."""
 
 from __future__ import annotations
 

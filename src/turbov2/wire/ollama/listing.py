@@ -54,19 +54,6 @@ def render_show(model: ModelStatus) -> bytes:
     )
 
 
-def render_done(model: str, verb: str, reason: str, text: str = "") -> bytes:
-    """Returns the one object that answers a generate or chat which loads, unloads or judges."""
-    answer = {"message": {"role": "assistant", "content": text}} if verb == "chat" else {"response": text}
-    done = {
-        "model": model,
-        "created_at": dt.datetime.now(dt.UTC),
-        **answer,
-        "done": True,
-        "done_reason": reason,
-    }
-    return msgspec.json.encode(done)
-
-
 def _entry(model: ModelStatus) -> dict[str, Any]:
     return {
         "name": f"{model.name}:latest",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from turbov2.engine.protocol import Engine
 from turbov2.errors import InvalidRequest, ModelNotFound, ModelUnavailable, NotCapable, NotSupported
-from turbov2.wire._body import parse_json
+from turbov2.types import ModelStatus
+from turbov2.wire._body import parse_aside, parse_json
+from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._encoding import encoding_of
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._keep_alive import parse_keep_alive_s
-from turbov2.wire.ollama import adapt, listing
+from turbov2.wire.ollama import adapt, chat, listing
+from turbov2.wire.ollama.chat import AskedText
 from turbov2.wire.ollama.judging import parse_judging, render_judgement
 from turbov2.wire.ollama.pull import pull_frames, pull_whole
-from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, GenerateBody, ModelBody
+from turbov2.wire.ollama.schema import EmbedBody, EmbeddingsBody, ModelBody
 
 # Clients gate features on it; the newest release whose embedding behaviour these routes follow.
 OLLAMA_VERSION = "0.13.5"
@@ -23,7 +28,6 @@ _PS_EVENTS = 10
 _EMBED = msgspec.json.Decoder(EmbedBody)
 _EMBEDDINGS = msgspec.json.Decoder(EmbeddingsBody)
 _MODEL = msgspec.json.Decoder(ModelBody)
-_GENERATE = msgspec.json.Decoder(GenerateBody)
 
 
 class OllamaRoutes:
@@ -97,23 +101,40 @@ class OllamaRoutes:
         return Response(b"")
 
     async def generate(self, request: Request) -> Response:
-        """POST /api/generate and /api/chat: loading, unloading and judging, until a model generates."""
-        body = parse_json(await request.body(), _GENERATE)
-        verb = "chat" if request.scope["path"] == "/api/chat" else "generate"
-        status = self._engine.model(_required(body.model) if verb == "chat" else body.model or "")
+        """POST /api/generate. Goes on from a prompt; without one it loads, or with keep_alive 0 unloads."""
+        parse = partial(chat.parse_generate, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        status = self._runnable(asked.model)
+        judged = parse_judging(asked.prompt, status.name, asked.keep_alive_s)
+        if judged is not None and status.capability in ("embed", "rerank"):
+            text = render_judgement(await self._engine.rerank(judged, request.context))
+            return Response(chat.render_done(asked, "stop", text))
+        return await self._write(request, asked, status)
+
+    async def chat(self, request: Request) -> Response:
+        """POST /api/chat. Goes on with a conversation; without messages it loads, or unloads."""
+        parse = partial(chat.parse_chat, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        return await self._write(request, asked, self._runnable(asked.model))
+
+    async def _write(self, request: Request, asked: AskedText, status: ModelStatus) -> Response:
+        is_writer = status.capability in ("vision", "generate")
+        if not is_writer and (asked.request is not None or status.capability != "embed"):
+            raise NotCapable(f'"{status.name}" does not support {asked.verb}', param="model")
+        if asked.request is None:
+            await self._load_or_unload(request, status.name, asked.keep_alive_s)
+            return Response(chat.render_done(asked, "unload" if asked.keep_alive_s == 0 else "load"))
+        events = self._engine.chat(asked.request, request.context)
+        if asked.is_streamed:
+            return await stream_answer(events, chat.Lines(asked))
+        return Response(chat.render_text(asked, *await whole_answer(events)))
+
+    def _runnable(self, model: str) -> ModelStatus:
+        """Returns the model. Raises: ModelNotFound, ModelUnavailable."""
+        status = self._engine.model(model)
         if status.availability == "unavailable":
             raise ModelUnavailable(f"model '{status.name}' cannot run here: {status.reason}; {status.fix}")
-        keep_alive_s = parse_keep_alive_s(body.keep_alive)
-        asked = parse_judging(body.prompt or "", status.name, keep_alive_s) if verb == "generate" else None
-        if asked is not None and status.capability in ("embed", "rerank"):
-            text = render_judgement(await self._engine.rerank(asked, request.context))
-            return Response(listing.render_done(body.model or "", verb, "stop", text))
-        if body.prompt or body.messages or status.capability != "embed":
-            raise NotCapable(f'"{status.name}" does not support {verb}', param="model")
-        await self._load_or_unload(request, status.name, keep_alive_s)
-        return Response(
-            listing.render_done(body.model or "", verb, "unload" if keep_alive_s == 0 else "load")
-        )
+        return status
 
     async def authoring(self, request: Request) -> Response:
         """POST /api/create, /api/copy, /api/push: models come from the catalogue."""
@@ -146,7 +167,7 @@ def routes(engine: Engine, default_embed_model: str) -> list[Route]:
         ("/api/pull", ("POST",), ollama.pull),
         ("/api/delete", ("DELETE",), ollama.delete),
         ("/api/generate", ("POST",), ollama.generate),
-        ("/api/chat", ("POST",), ollama.generate),
+        ("/api/chat", ("POST",), ollama.chat),
         ("/api/create", ("POST",), ollama.authoring),
         ("/api/copy", ("POST",), ollama.authoring),
         ("/api/push", ("POST",), ollama.authoring),

@@ -14,7 +14,7 @@ Number = int | float
 
 
 class Options(msgspec.Struct):
-    """`options`: checked for type as Ollama does; none of them changes an embedding here."""
+    """`options`: checked for type as Ollama does. Some say how to write; none changes an embedding."""
 
     num_ctx: Number | None = None
     num_batch: Number | None = None
@@ -77,10 +77,41 @@ class ModelBody(msgspec.Struct):
     verbose: bool | None = None
 
 
-class GenerateBody(msgspec.Struct):
-    """POST /api/generate, POST /api/chat: what decides between loading, unloading and refusing."""
+class WritingBody(msgspec.Struct):
+    """What both routes that write take."""
 
     model: str | None = None
-    prompt: str | None = None
-    messages: list[Any] | None = None
+    stream: bool | None = None
     keep_alive: KeepAlive = None
+    options: Options | None = None
+    format: str | dict[str, Any] | None = None
+    think: bool | str | None = None
+    tools: list[Any] | None = None
+    logprobs: bool | None = None
+
+
+class ChatMessage(msgspec.Struct):
+    """One turn."""
+
+    role: str
+    content: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class ChatBody(WritingBody):
+    """POST /api/chat."""
+
+    messages: list[ChatMessage] | None = None
+
+
+class GenerateBody(WritingBody):
+    """POST /api/generate."""
+
+    prompt: str | None = None
+    system: str | None = None
+    images: list[str] | None = None
+    suffix: str | None = None
+    template: str | None = None
+    raw: bool | None = None
+    context: list[int] | None = None
