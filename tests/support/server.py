@@ -74,6 +74,19 @@ def openai_error(response: httpx.Response, status: int) -> dict[str, Any]:
     return body["error"]
 
 
+def anthropic_error(response: httpx.Response, status: int) -> dict[str, Any]:
+    """Returns the `error` object of a failed request of Anthropic's clients, after checking its shape."""
+    assert response.status_code == status, response.text[:500]
+    body: dict[str, Any] = response.json()
+    assert set(body) == {"type", "error", "request_id"}
+    assert body["type"] == "error"
+    assert body["request_id"] == response.headers["request-id"]
+    assert set(body["error"]) == {"type", "message"}
+    assert body["error"]["message"]
+    assert_clean(response)
+    return body["error"]  # type: ignore[no-any-return]
+
+
 def fake_model(
     name: str,
     folder: Path,
@@ -244,6 +257,8 @@ def _free_port() -> int:
 
 def error_text(path: str, response: httpx.Response, status: int) -> str:
     """Returns the message of an error in the shape of the path's family."""
+    if path.startswith("/v1/messages"):
+        return str(anthropic_error(response, status)["message"])
     if path.startswith("/v1"):
         return str(openai_error(response, status)["message"])
     return ollama_error(response, status)

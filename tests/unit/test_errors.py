@@ -35,6 +35,9 @@ def test_the_drawn_tree_names_every_class_and_status():
     ("path", "family"),
     [
         ("/v1/x", "openai"),
+        ("/v1/messages", "anthropic"),
+        ("/v1/messages/batches", "anthropic"),
+        ("/v1/messages2", "openai"),
         ("/api/x", "ollama"),
         ("/", "ollama"),
         ("/healthz", "native"),

@@ -27,7 +27,7 @@ from turbov2.server.routing import Router
 from turbov2.server.watch import Watch
 from turbov2.settings import Settings
 from turbov2.types import Context
-from turbov2.wire import cohere, native, ollama, openai, rerank, tei
+from turbov2.wire import anthropic, cohere, native, ollama, openai, rerank, tei
 from turbov2.wire._errors import family_of, render_error
 from turbov2.wire._http import (
     Disconnected,
@@ -217,6 +217,7 @@ def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs
     return [
         *ollama.routes(engine, settings.default_embed_model),
         *openai.routes(engine, settings.default_embed_model),
+        *anthropic.routes(engine),
         *cohere.routes(engine, settings.default_embed_model),
         *rerank.routes(engine, settings.default_rerank_model),
         *tei.routes(engine, settings.default_embed_model, settings.default_rerank_model),

@@ -42,10 +42,12 @@ class Conversation:
         return ImagePart(len(self._images) - 1)
 
     def say(self, role: Role, parts: Sequence[Part], name: str) -> None:
-        """Adds what one side says; twice in a row is one turn, as most templates want it.
+        """Adds what one side says, if anything; twice in a row is one turn, as most templates want it.
 
         Raises: InvalidRequest for an image that is not the user's.
         """
+        if not parts:
+            return
         if role != "user" and any(isinstance(part, ImagePart) for part in parts):
             raise InvalidRequest(
                 f"{name} is the {role}'s and holds an image; only a user shows one", param=name

@@ -44,11 +44,19 @@ class OpenAIRoutes:
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
+        _answer_as_its_client_reads(request)
         return Response(render_models(await self._engine.models(), request.query()))
 
     async def model(self, request: Request) -> Response:
         """GET /v1/models/{id}; ids may hold "/" and ":"."""
+        _answer_as_its_client_reads(request)
         return Response(msgspec.json.encode(model_object(self._engine.model(request.path_rest))))
+
+
+def _answer_as_its_client_reads(request: Request) -> None:
+    """Afterwards an error has Anthropic's shape for Anthropic's clients, who list models here too."""
+    if request.header(b"anthropic-version") is not None:
+        request.family = "anthropic"
 
 
 def routes(engine: Engine, default_embed_model: str) -> list[Route]:

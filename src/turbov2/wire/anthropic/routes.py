@@ -1,0 +1,42 @@
+"""Anthropic's routes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from turbov2.engine.protocol import Engine
+from turbov2.errors import NotSupported
+from turbov2.wire._body import parse_aside
+from turbov2.wire._chat import stream_answer, whole_answer
+from turbov2.wire._http import Request, Response, Route
+from turbov2.wire.anthropic.adapt import parse_messages, render_message
+from turbov2.wire.anthropic.stream import MessageEvents
+
+
+class AnthropicRoutes:
+    """The handlers, around one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def messages(self, request: Request) -> Response:
+        """POST /v1/messages. Text, images and PDFs in, the answer whole or event by event."""
+        parse = partial(parse_messages, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        events = self._engine.chat(asked.request, request.context)
+        if asked.is_streamed:
+            return await stream_answer(events, MessageEvents(asked, request.context.request_id))
+        return Response(render_message(asked, *await whole_answer(events)))
+
+    async def count_tokens(self, request: Request) -> Response:
+        """POST /v1/messages/count_tokens: not yet; clients then estimate."""
+        raise NotSupported("tokens are not counted beforehand here; `usage` of an answer tells them")
+
+
+def routes(engine: Engine) -> list[Route]:
+    """Returns this family's routes."""
+    anthropic = AnthropicRoutes(engine)
+    return [
+        Route("/v1/messages", ("POST",), anthropic.messages, "anthropic"),
+        Route("/v1/messages/count_tokens", ("POST",), anthropic.count_tokens, "anthropic"),
+    ]
