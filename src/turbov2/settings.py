@@ -173,7 +173,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("media_children", "TURBOV2_MEDIA_CHILDREN", "2", "processes", _integer(1, 64),
             "Images and documents read at once, each in a process of its own; more wait."),
     Setting("media_max_pixels", "TURBOV2_MEDIA_MAX_PIXELS", "80000000", "pixels", _integer(1, 1_000_000_000),
-            "Largest image, and the bound of rendered pages; a reading process may map 16 bytes for each."),
+            "Largest image, all images of one conversation, and the bound of rendered pages; a reading "
+            "process may map 16 bytes for each."),
     Setting("media_max_pages", "TURBOV2_MEDIA_MAX_PAGES", "2000", "pages", _integer(1, 1_000_000),
             "Longest PDF or TIFF."),
     Setting("media_timeout_s", "TURBOV2_MEDIA_TIMEOUT", "30s", "duration", _duration(0.1, 3600),
