@@ -13,6 +13,7 @@ from tests.support.pdfs import pdf
 from turbov2.engine.documents import Documents
 from turbov2.engine.documents.eyes import Described, Judged
 from turbov2.engine.documents.routing import choose_route
+from turbov2.engine.reading import DrawnPage
 from turbov2.errors import (
     BadMedia,
     DeadlineExceeded,
@@ -29,7 +30,7 @@ from turbov2.types import (
     EmbedResult,
     Judgement,
     PageResult,
-    ReadPage,
+    ReadResult,
     TextLine,
 )
 
@@ -87,20 +88,21 @@ class Eyes:
             raise said
         return Judged(said, 1, 2)
 
-    async def picture(self, document: Document, index: int, request: DocumentRequest) -> Image:
-        return Image(np.zeros((400, 300, 3), np.uint8), "PDF", index, 400)
+    async def picture(self, document: Document, index: int, request: DocumentRequest) -> DrawnPage:
+        return DrawnPage(document, index, Image(np.zeros((400, 300, 3), np.uint8), "PDF", 300, 400), 0, 0)
 
-    async def read(self, picture: Image, request: DocumentRequest, context: Context) -> ReadPage:
+    async def read(self, picture: DrawnPage, request: DocumentRequest, context: Context) -> ReadResult:
         self.n_reading += 1
         self.has_begun.set()
         try:
             await self.pause.wait()
         finally:
             self.n_reading -= 1
-        if error := self.readings.get(picture.source_width_px):
+        if error := self.readings.get(picture.page):
             raise error
         quad = (5.0, 5.0, 50.0, 5.0, 50.0, 10.0, 5.0, 10.0)
-        return ReadPage((TextLine(f"read {picture.source_width_px + 1}", 0.9, quad),))
+        lines = (TextLine(f"read {picture.page + 1}", 0.9, quad),)
+        return ReadResult("reader", "ocr", lines, 0, "PDF", picture.page, 1, 300, 400, 0, 0)
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context

@@ -11,10 +11,11 @@ from turbov2.batching import GenerateJob
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_sees, check_writes
 from turbov2.engine.lanes import lane_of
+from turbov2.engine.pictures import READING_DPI, Draw, Pictures
 from turbov2.engine.prompt_images import PromptImages
 from turbov2.engine.relay import relay
 from turbov2.engine.running import Running
-from turbov2.media import Image
+from turbov2.media import Document, Image
 from turbov2.obs.ledger import Ledger
 from turbov2.types import (
     ChatEvent,
@@ -32,32 +33,53 @@ from turbov2.types import (
 class Chatting:
     """The operation `chat` of one engine."""
 
-    def __init__(self, catalog: Catalog, running: Running, images: PromptImages, ledger: Ledger) -> None:
+    def __init__(
+        self, catalog: Catalog, running: Running, pictures: Pictures, images: PromptImages, ledger: Ledger
+    ) -> None:
         self._catalog = catalog
         self._running = running
+        self._pictures = pictures
         self._images = images
         self._ledger = ledger
 
     def __call__(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer as it is written, and last a ChatResult; see Engine."""
-        return relay(partial(self._write, request, context))
+        return relay(partial(self._write, request, None, context))
+
+    async def opened(
+        self, document: Document, index: int, request: ChatRequest, context: Context
+    ) -> tuple[str, ChatResult]:
+        """Returns what the model writes about page `index`, from 0, of a document that is open.
+
+        The page is drawn as for reading, and is image 0 of the request, which has no others.
+        """
+        pieces: list[str] = []
+        draw = partial(self._pictures.opened, document, index, dpi=READING_DPI)
+        result = await self._write(request, draw, context, pieces.append)
+        return "".join(pieces), result
 
     async def _write(
-        self, request: ChatRequest, context: Context, on_piece: Callable[[str], None]
+        self,
+        request: ChatRequest,
+        draw: Draw | None,
+        context: Context,
+        on_piece: Callable[[str], None],
     ) -> ChatResult:
+        """draw: gives the one image of a request that brings none."""
         started_ns = time.perf_counter_ns()
         spec = self._catalog.resolve(request.model)
-        (check_sees if request.images else check_writes)(spec)
+        (check_sees if request.images or draw else check_writes)(spec)
         n_chars = sum(len(part.text) for part in _parts(request.messages) if isinstance(part, TextPart))
-        n_bytes = n_chars + sum(len(image.payload) for image in request.images)
         lane = lane_of(context.lane, 1, n_chars)
         with self._ledger.entry(spec.name, lane, 1, context, "chat") as entry:
-            shown, loaded_ns, decode_ns = await self._shown(spec, request)
+            shown, loaded_ns, decode_ns = await self._shown(spec, request, draw)
             messages = _with_pages(request.messages, [len(each) for each in shown])
             task = GenerateTask(messages, request.sampling)
             images = [image for each in shown for image in each]
             pixels = tuple(image.pixels for image in images)
             job = GenerateJob(task, pixels, on_piece, lane, context.key_id)
+            n_bytes = n_chars + sum(len(image.payload) for image in request.images)
+            n_bytes += 0 if draw is None else sum(each.nbytes for each in pixels)
             written, load_ns = await self._running.generate(spec, job, n_bytes, request.keep_alive_s)
             answer = ChatResult(
                 model=spec.name,
@@ -72,12 +94,17 @@ class Chatting:
             entry.answered(answer)
             return answer
 
-    async def _shown(self, spec: ModelSpec, request: ChatRequest) -> tuple[list[list[Image]], int, int]:
+    async def _shown(
+        self, spec: ModelSpec, request: ChatRequest, draw: Draw | None
+    ) -> tuple[list[list[Image]], int, int]:
         """Returns each image's pages, the wait for the model that wants them so, and the time it took."""
-        if not request.images:
+        if not request.images and draw is None:
             return [], 0, 0
         self._images.check(request.images)  # before a model is loaded for what cannot be
         need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
+        if draw is not None:
+            image, decode_ns = await draw(need)
+            return [[image]], loaded_ns, decode_ns
         began_ns = time.perf_counter_ns()
         shown = await self._images(request.images, need)
         return shown, loaded_ns, time.perf_counter_ns() - began_ns

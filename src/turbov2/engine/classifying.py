@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from turbov2.batching import LookJob
 from turbov2.catalog import Catalog
 from turbov2.engine.checks import check_classifies
 from turbov2.engine.lanes import lane_of
-from turbov2.engine.pictures import Pictures
+from turbov2.engine.pictures import Draw, Pictures
 from turbov2.engine.running import Running
+from turbov2.media import Document
 from turbov2.obs.ledger import Ledger
 from turbov2.types import ClassifyRequest, ClassifyResult, ClassifyTask, Complexity, Context
 
@@ -27,16 +29,30 @@ class Classifying:
 
     async def __call__(self, request: ClassifyRequest, context: Context) -> ClassifyResult:
         """Returns how complex the page is; see Engine."""
+        draw = partial(self._pictures.page, request.payload, request.page)
+        return await self._look(request.model, request.keep_alive_s, draw, len(request.payload), context)
+
+    async def opened(
+        self, document: Document, index: int, model: str, keep_alive_s: float | None, context: Context
+    ) -> ClassifyResult:
+        """Returns the same of page `index`, from 0, of a document that is open."""
+        draw = partial(self._pictures.opened, document, index)
+        return await self._look(model, keep_alive_s, draw, None, context)
+
+    async def _look(
+        self, model: str, keep_alive_s: float | None, draw: Draw, n_bytes: int | None, context: Context
+    ) -> ClassifyResult:
+        """n_bytes: of the file that came with the request; None: what waits are the page's pixels alone."""
         started_ns = time.perf_counter_ns()
-        spec = self._catalog.resolve(request.model)
+        spec = self._catalog.resolve(model)
         check_classifies(spec)
         lane = lane_of(context.lane, 1, 0)
-        n_bytes = len(request.payload)
         with self._ledger.entry(spec.name, lane, 1, context, "classify") as entry:
-            need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
-            picture, decode_ns = await self._pictures.page(request.payload, request.page, need)
+            need, loaded_ns = await self._running.image_need(spec, keep_alive_s)
+            picture, decode_ns = await draw(need)
             job = LookJob(picture.pixels, _TASK, lane, context.key_id)
-            found, load_ns = await self._running.look(spec, job, n_bytes, request.keep_alive_s)
+            n_waiting = picture.pixels.nbytes if n_bytes is None else n_bytes
+            found, load_ns = await self._running.look(spec, job, n_waiting, keep_alive_s)
             assert isinstance(found.seen, Complexity), "a classifier was asked. This is a bug."
             answer = ClassifyResult(
                 model=spec.name,

@@ -94,9 +94,10 @@ class LocalEngine:
         self._pictures = Pictures(decoder)
         self._classifying = Classifying(catalog, running, self._pictures, ledger)
         self._reading = Reading(catalog, running, self._pictures, ledger)
-        self._documents = Documents(decoder, ModelEyes(catalog, running, decoder, ledger), self._embedding)
         images = PromptImages(self._pictures, settings.max_images, settings.media_max_pixels)
-        self._chatting = Chatting(catalog, running, images, ledger)
+        self._chatting = Chatting(catalog, running, self._pictures, images, ledger)
+        eyes = ModelEyes(catalog, self._classifying, self._reading, self._chatting)
+        self._documents = Documents(decoder, eyes, self._embedding)
         self._is_started = False
 
     async def start(self) -> None:

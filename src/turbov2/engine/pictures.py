@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 from turbov2.errors import InvalidRequest
 from turbov2.media import Decoder, Document, Image, Page, View
 from turbov2.types import ImageNeed
 
+# A page as a model needs it, once that is known, and the nanoseconds it took.
+Draw = Callable[[ImageNeed], Awaitable[tuple[Image, int]]]
 # Of a page that has no pixels of its own: enough for small type, and what the page classifier was trained on.
 PAGE_DPI = 110.0
 # Of a page that is read: print of 9 points is then 19 pixels high, and an A4 page 1240 by 1754.
@@ -51,14 +54,14 @@ class Pictures:
         _check_page(document, page)
         return await self._decoder.page(document, page)
 
-    async def render(self, document: Document, page: int, need: ImageNeed) -> Image:
-        """Returns page `page`, from 0, for a model that looks at it. Raises: as `words`."""
-        return await self._decoder.render(document, page, view_for(need))
-
-    async def upright(self, document: Document, page: int, need: ImageNeed) -> Image:
-        """Returns page `page`, from 0, for a model that reads it. Raises: as `words`."""
+    async def opened(
+        self, document: Document, page: int, need: ImageNeed, dpi: float = PAGE_DPI
+    ) -> tuple[Image, int]:
+        """Returns page `page`, from 0, of an open document, and the time it took. Raises: as `words`."""
         _check_page(document, page)
-        return await self._decoder.render(document, page, view_for(need, READING_DPI))
+        began_ns = time.perf_counter_ns()
+        image = await self._decoder.render(document, page, view_for(need, dpi))
+        return image, time.perf_counter_ns() - began_ns
 
     async def close(self) -> None:
         """Afterwards no child is left."""

@@ -64,8 +64,10 @@ class PromptImages:
         self, source: ImageSource, document: Document | None, index: int, need: ImageNeed
     ) -> Image:
         if document is not None:
-            return await self._pictures.render(document, index, need)
-        return (await self._pictures.page(source.payload, source.page or 0, need))[0]
+            image, _ = await self._pictures.opened(document, index, need)
+        else:
+            image, _ = await self._pictures.page(source.payload, source.page or 0, need)
+        return image
 
     def _check_count(self, n: int, what: str) -> None:
         if n > self._max_images:

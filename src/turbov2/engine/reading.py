@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from turbov2.batching import LookJob
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_reads
 from turbov2.engine.lanes import lane_of
 from turbov2.engine.layers import lines_of, page_size_px
-from turbov2.engine.pictures import Pictures
+from turbov2.engine.pictures import READING_DPI, Pictures
 from turbov2.engine.running import Running
 from turbov2.media import Document, Image, Page, page_indices
 from turbov2.obs.ledger import Ledger
@@ -18,6 +19,16 @@ from turbov2.types import Context, Lane, ReadPage, ReadRequest, ReadResult, Read
 
 _TASK = ReadTask()
 _PDF = "PDF"
+
+
+class DrawnPage(NamedTuple):
+    """A page of an open document, from 0, as a model wants it, and what that took: the model, and drawing."""
+
+    document: Document
+    page: int
+    image: Image
+    load_ns: int
+    decode_ns: int
 
 
 class Reading:
@@ -31,19 +42,19 @@ class Reading:
 
     async def __call__(self, request: ReadRequest, context: Context) -> ReadResult:
         """Returns the lines of one page; see Engine."""
-        spec = self._spec(request)
+        spec = self._resolved(request.model)
         document = await self._pictures.open(request.payload, request.password)
         return await self._page(spec, document, request, request.page, context)
 
     async def pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
         """Yields the lines of several pages; see Engine."""
-        spec = self._spec(request)
+        spec = self._resolved(request.model)
         document = await self._pictures.open(request.payload, request.password)
         for page in page_indices(pages, document.n_pages):
             yield await self._page(spec, document, request, page, context)
 
-    def _spec(self, request: ReadRequest) -> ModelSpec:
-        spec = self._catalog.resolve(request.model)
+    def _resolved(self, model: str) -> ModelSpec:
+        spec = self._catalog.resolve(model)
         check_reads(spec)
         return spec
 
@@ -54,7 +65,9 @@ class Reading:
         with self._ledger.entry(spec.name, lane, 1, context, "read") as entry:
             answer = await self._layer(spec, document, request, page)
             if answer is None:
-                answer = await self._look(spec, document, request, page, lane, context.key_id)
+                drawn = await self._drawn(spec, document, page, request.keep_alive_s)
+                n_bytes = len(request.payload)
+                answer = await self._look(spec, drawn, n_bytes, request.keep_alive_s, lane, context.key_id)
             entry.answered(answer)
             return answer
 
@@ -85,31 +98,56 @@ class Reading:
             decode_ns=taken_ns,
         )
 
-    async def _look(
-        self, spec: ModelSpec, document: Document, request: ReadRequest, page: int, lane: Lane, key_id: str
+    async def draw(self, document: Document, index: int, model: str, keep_alive_s: float | None) -> DrawnPage:
+        """Returns page `index`, from 0, of an open document, as the model wants it."""
+        return await self._drawn(self._resolved(model), document, index, keep_alive_s)
+
+    async def drawn(
+        self, page: DrawnPage, model: str, keep_alive_s: float | None, context: Context
     ) -> ReadResult:
-        """Returns what the model reads of the page's picture."""
-        started_ns = time.perf_counter_ns()
-        need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
+        """Returns what the model reads of a page that is drawn."""
+        spec, lane = self._resolved(model), lane_of(context.lane, 1, 0)
+        with self._ledger.entry(spec.name, lane, 1, context, "read") as entry:
+            n_bytes = page.image.pixels.nbytes
+            answer = await self._look(spec, page, n_bytes, keep_alive_s, lane, context.key_id)
+            entry.answered(answer)
+            return answer
+
+    async def _drawn(
+        self, spec: ModelSpec, document: Document, index: int, keep_alive_s: float | None
+    ) -> DrawnPage:
+        need, loaded_ns = await self._running.image_need(spec, keep_alive_s)
+        image, decode_ns = await self._pictures.opened(document, index, need, READING_DPI)
+        return DrawnPage(document, index, image, loaded_ns, decode_ns)
+
+    async def _look(
+        self,
+        spec: ModelSpec,
+        page: DrawnPage,
+        n_bytes: int,
+        keep_alive_s: float | None,
+        lane: Lane,
+        key_id: str,
+    ) -> ReadResult:
+        """Returns what the model reads of the page's picture. n_bytes: that wait with it."""
         began_ns = time.perf_counter_ns()
-        image = await self._pictures.upright(document, page, need)
-        decode_ns = time.perf_counter_ns() - began_ns
-        job = LookJob(image.pixels, _TASK, lane, key_id)
-        found, load_ns = await self._running.look(spec, job, len(request.payload), request.keep_alive_s)
+        job = LookJob(page.image.pixels, _TASK, lane, key_id)
+        found, load_ns = await self._running.look(spec, job, n_bytes, keep_alive_s)
         assert isinstance(found.seen, ReadPage), "a model that reads was asked. This is a bug."
+        factor = _factor(page.image)
         return ReadResult(
             model=spec.name,
             source="ocr",
-            lines=tuple(_enlarged(line, _factor(image)) for line in found.seen.lines),
+            lines=tuple(_enlarged(line, factor) for line in found.seen.lines),
             turned_degrees=found.seen.turned_degrees,
-            format=document.format,
-            page=page,
-            n_pages=document.n_pages,
-            width_px=image.source_width_px,
-            height_px=image.source_height_px,
-            load_ns=loaded_ns + load_ns,
-            total_ns=time.perf_counter_ns() - started_ns,
-            decode_ns=decode_ns,
+            format=page.document.format,
+            page=page.page,
+            n_pages=page.document.n_pages,
+            width_px=page.image.source_width_px,
+            height_px=page.image.source_height_px,
+            load_ns=page.load_ns + load_ns,
+            total_ns=page.load_ns + page.decode_ns + time.perf_counter_ns() - began_ns,
+            decode_ns=page.decode_ns,
             queue_ns=found.queue_ns,
             inference_ns=found.inference_ns,
         )

@@ -26,6 +26,7 @@ from tests.support.server import (
     MakeServer,
     RunningServer,
     fake_model,
+    metric,
     ollama_error,
     until,
 )
@@ -59,6 +60,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         '[models."vl-classifier"]\ncapability = "classify"\nbackend = "classifier"\nrunner = "thread"\n'
         f'[models."vl-classifier".weights]\nkind = "path"\npath = "{model}"\n'
     )
+    scribe = fake_model("scribe", folder, runner="thread", capability="vision", is_writer=True)
+    table += scribe.replace("dimensions = 8\n", "")
     with RunningServer(folder, models=table + fake_model(INLINE, folder)) as running:
         yield running
 
@@ -67,6 +70,14 @@ def read(server: RunningServer, file: bytes = BOOK, headers: Any = None, **field
     return server.http.post(
         "/api/documents", files={"file": ("book.pdf", file)}, data=fields, headers=headers, timeout=60
     )
+
+
+def test_a_vlm_describes_pages_that_are_high(server: RunningServer) -> None:
+    *calm, dark = pages_of(read(server, vlm="scribe", keep_alive="5m"))
+    assert all(page["route"]["way"] == "text" and "vision" not in page for page in calm)
+    assert dark["route"]["way"] == "text+vlm"
+    assert dark["vision"].startswith("1275x1650 Write down everything")  # a letter page at 150 dpi
+    assert metric(server, "turbov2_requests_ended_total", model="scribe", outcome="answered") == 1
 
 
 def pages_of(answer: httpx.Response) -> list[dict[str, Any]]:

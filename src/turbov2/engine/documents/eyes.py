@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple, Protocol
 
-import msgspec
-
-from turbov2.batching import GenerateJob, LookJob, LookResult
-from turbov2.catalog import Catalog, ModelSpec
+from turbov2.catalog import Catalog
+from turbov2.engine.chatting import Chatting
 from turbov2.engine.checks import check_classifies, check_embeds, check_reads, check_sees
-from turbov2.engine.pictures import READING_DPI, view_for
-from turbov2.engine.running import Running
-from turbov2.media import Decoder, Document, Image
-from turbov2.obs.ledger import Ledger
+from turbov2.engine.classifying import Classifying
+from turbov2.engine.reading import DrawnPage, Reading
+from turbov2.media import Document
 from turbov2.types import (
-    ClassifyTask,
-    Complexity,
+    ChatRequest,
     Context,
     DocumentRequest,
-    GenerateTask,
     ImagePart,
-    ImageTask,
     Judgement,
     PromptMessage,
-    ReadPage,
-    ReadTask,
+    ReadResult,
     Sampling,
     TextPart,
 )
@@ -57,11 +49,11 @@ class Eyes(Protocol):
     ) -> Judged:
         """Returns what the classifier says of the page."""
 
-    async def picture(self, document: Document, index: int, request: DocumentRequest) -> Image:
+    async def picture(self, document: Document, index: int, request: DocumentRequest) -> DrawnPage:
         """Returns the page as the OCR model wants it."""
 
-    async def read(self, picture: Image, request: DocumentRequest, context: Context) -> ReadPage:
-        """Returns the lines of the page, in pixels of the picture."""
+    async def read(self, picture: DrawnPage, request: DocumentRequest, context: Context) -> ReadResult:
+        """Returns the lines of the page."""
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
@@ -73,29 +65,20 @@ _PROMPT = (
     "Write down everything on this page in reading order, as Markdown: text as it stands, tables as Markdown "
     "tables, and for each chart, diagram or picture a short description in brackets."
 )
-_DESCRIBE = GenerateTask(
-    (PromptMessage("user", (ImagePart(0), TextPart(_PROMPT))),), Sampling(max_tokens=2048)
-)
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """What the ledger wants to know of a look."""
-
-    load_ns: int
-    queue_ns: int
-    inference_ns: int
-    n_tokens: int = 0
-    tokenize_ns: int = 0
+_DESCRIBE = (PromptMessage("user", (ImagePart(0), TextPart(_PROMPT))),)
+_DESCRIBED = Sampling(max_tokens=2048)
 
 
 class ModelEyes:
-    """The eyes of one engine. Its models look at an open document, which classify and its like open anew."""
+    """The eyes of one engine: its own operations, on a document that is open."""
 
-    def __init__(self, catalog: Catalog, running: Running, decoder: Decoder, ledger: Ledger) -> None:
+    def __init__(
+        self, catalog: Catalog, classifying: Classifying, reading: Reading, chatting: Chatting
+    ) -> None:
         self._catalog = catalog
-        self._running = running
-        self._decoder = decoder
-        self._ledger = ledger
+        self._classifying = classifying
+        self._reading = reading
+        self._chatting = chatting
 
     def check(self, request: DocumentRequest) -> None:
         """Raises: ModelNotFound, NotCapable; see Eyes."""
@@ -112,62 +95,25 @@ class ModelEyes:
     ) -> Judged:
         """Returns what the classifier says of the page; see Eyes."""
         assert request.classifier is not None, "a classifier was asked for. This is a bug."
-        spec = self._catalog.resolve(request.classifier)
-        need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
-        began_ns = time.perf_counter_ns()
-        image = await self._decoder.render(document, index, view_for(need))
-        decoded_ns = time.perf_counter_ns()
-        found = await self._look(spec, image, ClassifyTask(), request, context, loaded_ns)
-        seen = found.seen
-        assert isinstance(seen, Complexity), "a classifier was asked. This is a bug."
-        label = "HIGH" if seen.p_high >= seen.threshold else "LOW"
-        judgement = Judgement(spec.name, label, seen.p_high, seen.threshold)  # type: ignore[arg-type]
-        return Judged(judgement, decoded_ns - began_ns, time.perf_counter_ns() - decoded_ns)
+        keep_alive_s = request.keep_alive_s
+        found = await self._classifying.opened(document, index, request.classifier, keep_alive_s, context)
+        judgement = Judgement(found.model, found.label, found.p_high, found.threshold)
+        return Judged(judgement, found.decode_ns, found.total_ns - found.decode_ns - found.load_ns)
 
-    async def picture(self, document: Document, index: int, request: DocumentRequest) -> Image:
+    async def picture(self, document: Document, index: int, request: DocumentRequest) -> DrawnPage:
         """Returns the page as the OCR model wants it; see Eyes."""
-        spec = self._catalog.resolve(request.ocr_model)
-        need, _ = await self._running.image_need(spec, request.keep_alive_s)
-        return await self._decoder.render(document, index, view_for(need, READING_DPI))
+        return await self._reading.draw(document, index, request.ocr_model, request.keep_alive_s)
 
-    async def read(self, picture: Image, request: DocumentRequest, context: Context) -> ReadPage:
+    async def read(self, picture: DrawnPage, request: DocumentRequest, context: Context) -> ReadResult:
         """Returns the lines of the page; see Eyes."""
-        spec = self._catalog.resolve(request.ocr_model)
-        seen = (await self._look(spec, picture, ReadTask(), request, context, 0)).seen
-        assert isinstance(seen, ReadPage), "a reader was asked. This is a bug."
-        return seen
+        return await self._reading.drawn(picture, request.ocr_model, request.keep_alive_s, context)
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
     ) -> Described:
         """Returns what the VLM writes about the page; see Eyes."""
         assert request.vlm is not None, "a VLM was asked for. This is a bug."
-        spec = self._catalog.resolve(request.vlm)
-        lane, pieces = context.lane or "default", list[str]()
-        with self._ledger.entry(spec.name, lane, 1, context, "generate_content") as entry:
-            need, loaded_ns = await self._running.image_need(spec, request.keep_alive_s)
-            image = await self._decoder.render(document, index, view_for(need, READING_DPI))
-            job = GenerateJob(_DESCRIBE, (image.pixels,), pieces.append, lane, context.key_id)
-            written, load_ns = await self._running.generate(
-                spec, job, image.pixels.nbytes, request.keep_alive_s
-            )
-            n_tokens = written.finish.n_prompt_tokens
-            entry.answered(_Answer(loaded_ns + load_ns, written.queue_ns, written.inference_ns, n_tokens))
-        return Described("".join(pieces), is_cut=written.finish.reason == "length")
-
-    async def _look(
-        self,
-        spec: ModelSpec,
-        image: Image,
-        task: ImageTask,
-        request: DocumentRequest,
-        context: Context,
-        loaded_ns: int,
-    ) -> LookResult:
-        lane = context.lane or "default"
-        operation = "classify" if isinstance(task, ClassifyTask) else "read"
-        with self._ledger.entry(spec.name, lane, 1, context, operation) as entry:
-            job = LookJob(image.pixels, task, lane, context.key_id)
-            found, load_ns = await self._running.look(spec, job, image.pixels.nbytes, request.keep_alive_s)
-            entry.answered(_Answer(loaded_ns + load_ns, found.queue_ns, found.inference_ns))
-        return found
+        keep_alive_s = request.keep_alive_s
+        asked = ChatRequest(request.vlm, _DESCRIBE, sampling=_DESCRIBED, keep_alive_s=keep_alive_s)
+        text, result = await self._chatting.opened(document, index, asked, context)
+        return Described(text, is_cut=result.finish.reason == "length")

@@ -14,8 +14,9 @@ from turbov2.engine.documents.eyes import Eyes
 from turbov2.engine.documents.routing import choose_route
 from turbov2.engine.documents.texts import PageText, text_of_layer, text_of_lines, text_of_vision
 from turbov2.engine.lanes import lane_of
+from turbov2.engine.reading import DrawnPage
 from turbov2.errors import CapacityError, DeadlineExceeded, InvalidRequest, RequestError, TurboError
-from turbov2.media import Document, Image, Page, page_indices
+from turbov2.media import Document, Page, page_indices
 from turbov2.types import (
     Context,
     DocumentRequest,
@@ -54,7 +55,7 @@ class _PageWork:
     judgement: Judgement | None = None
     why_unjudged: str = ""
     route: PageRoute | None = None
-    picture: Image | None = None
+    picture: DrawnPage | None = None
     content: PageText = _NOTHING
     vision: str = ""
     embedding: EmbedResult | None = None
@@ -219,7 +220,7 @@ class _Reading:
         assert work.picture is not None
         picture, work.picture = work.picture, None
         read = await self.eyes.read(picture, self.request, self.context)
-        scale = page.width / picture.pixels.shape[1]
+        scale = page.width / read.width_px
         work.content = await asyncio.to_thread(text_of_lines, read, scale, self.request.chunk_chars)
 
     async def _embed_chunks(self, work: _PageWork, model: str) -> None:

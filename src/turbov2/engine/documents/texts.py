@@ -9,7 +9,7 @@ from turbov2.pages.chunks import chunks_of
 from turbov2.pages.layout import Layout, lay_out
 from turbov2.pages.lines import Line, Word
 from turbov2.pages.structure import blocks_of
-from turbov2.types import Block, Box, Chunk, ReadPage, TextLine
+from turbov2.types import Block, Box, Chunk, ReadResult, TextLine
 
 
 class PageText(NamedTuple):
@@ -26,8 +26,8 @@ def text_of_layer(page: Page, chunk_chars: int) -> PageText:
     return _page_text(lay_out(words, page.lines.tolist()), chunk_chars)
 
 
-def text_of_lines(read: ReadPage, scale: float, chunk_chars: int) -> PageText:
-    """Returns what was read. scale: units of the page per pixel."""
+def text_of_lines(read: ReadResult, scale: float, chunk_chars: int) -> PageText:
+    """Returns what was read. scale: units of the page per pixel of the upright picture."""
     return _page_text([_line(line, scale) for line in read.lines if line.text.strip()], chunk_chars)
 
 
