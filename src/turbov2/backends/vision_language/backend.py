@@ -14,10 +14,10 @@ import transformers
 
 from turbov2.backends.detokenizer import Detokenizer, StopTexts
 from turbov2.backends.options import read_options
+from turbov2.backends.prompt_errors import too_long
 from turbov2.backends.torch_models import TorchModel, TorchOptions, folder_of
 from turbov2.backends.vision_language.prompts import Prompts, n_tiles_of
 from turbov2.backends.vision_language.writing import Cancelled, Writing, heeding
-from turbov2.errors import InputTooLong
 from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec, Sampling
 
 if TYPE_CHECKING:
@@ -78,11 +78,7 @@ class VisionLanguageBackend:
         n_prompt = inputs["input_ids"].shape[1]
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:
-            raise InputTooLong(
-                f"prompt is too long: {n_prompt} tokens > {self._n_context} maximum, tokens with its images; "
-                "send a smaller image or a shorter prompt",
-                param="prompt",
-            )
+            raise too_long(n_prompt, self._n_context)
         prepare_ns = time.perf_counter_ns() - began_ns
         detokenizer, stops = Detokenizer(self._prompts.decode), StopTexts(task.sampling.stop)
         writing = Writing(detokenizer, stops, self._end_ids, on_text, is_cancelled)

@@ -11,6 +11,7 @@ import jinja2
 import transformers
 from transformers.models.lfm2_vl.processing_lfm2_vl import Lfm2VlProcessor
 
+from turbov2.backends.prompt_errors import holds, not_taken
 from turbov2.backends.torch_models import DATA_ONLY, file_of, folder_of
 from turbov2.backends.vision_language.lfm2_images import Lfm2Images, read_settings
 from turbov2.errors import InvalidRequest, LoadFailed, ModelUnavailable
@@ -41,10 +42,7 @@ class Prompts:
         template does not take.
         """
         if any(self._image_token in text for message in task.messages for text in _texts(message)):
-            raise InvalidRequest(
-                f"the prompt holds {self._image_token}, which stands for an image; leave it out",
-                param="prompt",
-            )
+            raise holds(self._image_token, "an image")
         turns = [self._turn(message, images) for message in task.messages]
         has_beginning = task.messages[-1].role == "assistant"
         return self._applied(
@@ -66,12 +64,7 @@ class Prompts:
             return self._processor.apply_chat_template(turns, **options)
         except jinja2.TemplateError as error:
             logger.warning("the chat template refused a conversation: %s", error)
-            roles = ", ".join(turn["role"] for turn in turns[:8])
-            raise InvalidRequest(
-                f"the model's chat template does not take this conversation ({roles}): most want user and "
-                "assistant by turns, and some no system message",
-                param="messages",
-            ) from error
+            raise not_taken([turn["role"] for turn in turns]) from error
         except ValueError as error:
             if not options.get("continue_final_message"):
                 raise
