@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from safetensors.numpy import save_file
 
+from tests.support.gguf_headers import save_header
 from turbov2.catalog import ModelSpec, PathWeights
 from turbov2.engine.sizes import PROCESS_BYTES, estimate_bytes
 from turbov2.types import LoadSpec
@@ -75,6 +77,22 @@ def test_other_weights_count_as_they_lie_on_disk(tmp_path: Path, name: str) -> N
     path = tmp_path / name
     path.write_bytes(bytes(1234))
     assert estimate_bytes(spec(), load(path)) == {"host": 1234}
+
+
+def test_a_contexts_cache_comes_on_top_for_llama_cpp(tmp_path: Path) -> None:
+    entries = {
+        "block_count": 3,
+        "attention.head_count": 4,
+        "attention.head_count_kv": 2,
+        "embedding_length": 64,
+    }
+    path = save_header(tmp_path / "model.gguf", **entries, context_length=1000)
+    row = 3 * 2 * 2 * 16 * 2
+    n_bytes = path.stat().st_size
+    for max_tokens, n_context in ((None, 768), (600, 512), (9000, 768), (10, 256)):
+        asked = replace(load(path), max_tokens=max_tokens)
+        assert estimate_bytes(spec(backend="llama_cpp"), asked) == {"host": n_bytes + n_context * row}
+        assert estimate_bytes(spec(), asked) == {"host": n_bytes}
 
 
 def test_what_is_no_weights_does_not_count(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ _TORCH = BackendEntry("", requires=("torch", "transformers"), library_bytes=340_
 _ONNX = BackendEntry("", requires=("onnxruntime",), library_bytes=40_000_000)
 
 _OCR_LIBRARY_BYTES = 60_000_000  # ONNX Runtime, OpenCV, Shapely
+_LLAMA_CPP_LIBRARY_BYTES = 40_000_000  # once a model is loaded: much of its code is touched first then
 
 _TORCH_CUDA = re.compile(r"^cuda\b.*= *['\"]", re.MULTILINE)  # torch/version.py: a version, or None
 
@@ -45,6 +46,11 @@ BACKENDS: dict[str, BackendEntry] = {
         _TORCH,
         target="turbov2.backends.vision_language:VisionLanguageBackend",
         requires=("torch", "transformers", "PIL"),
+    ),
+    "llama_cpp": BackendEntry(
+        "turbov2.backends.llama_cpp:LlamaCppBackend",
+        requires=("xllamacpp", "jinja2"),
+        library_bytes=_LLAMA_CPP_LIBRARY_BYTES,
     ),
     "classifier": replace(_ONNX, target="turbov2.backends.classifier:ClassifierBackend"),
     "ocr": BackendEntry(

@@ -13,6 +13,7 @@ from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import weights_key
+from turbov2.errors import NotCapable
 from turbov2.residency import Residency
 from turbov2.types import ImageNeed, Loaded
 
@@ -63,13 +64,21 @@ class Running:
         return result
 
     async def image_need(self, spec: ModelSpec, keep_alive_s: float | None) -> tuple[ImageNeed, int]:
-        """Returns the pixels the model wants, and the wait until it was loaded."""
+        """Returns the pixels the model wants, and the wait until it was loaded.
+
+        Raises: NotCapable for one that is to see by the catalogue and lacks what it takes.
+        """
         asked_ns = time.perf_counter_ns()
         held = self._residency.ready(self._keys[spec.name])
         if held is None:
             async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
                 pass
-        assert held.loaded.image is not None, "what a model is for was checked. This is a bug."
+        if held.loaded.image is None:
+            raise NotCapable(
+                f"the weights of model '{spec.name}' read text alone; put its projector (mmproj*.gguf) "
+                "beside them",
+                param="model",
+            )
         return held.loaded.image, time.perf_counter_ns() - asked_ns
 
     async def look(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from turbov2.backends.gguf import cache_bytes
 from turbov2.backends.registry import BACKENDS
 from turbov2.catalog import ModelSpec
 from turbov2.types import LoadSpec
@@ -34,8 +35,9 @@ _HEADER = msgspec.json.Decoder(dict[str, _Tensor])
 def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
     """Returns bytes per memory pool: the weights as they will lie in memory, and the process around them.
 
-    On a CPU half-precision weights are widened to float32. The catalogue's figure counts where it is
-    larger: it knows what a file does not say. Blocks: reads the headers of files.
+    On a CPU half-precision weights are widened to float32. llama.cpp allots a whole context's keys and values
+    with the weights. The catalogue's figure counts where it is larger: it knows what a file does not say.
+    Blocks: reads the headers of files.
     """
     is_on_cpu = load.device == "cpu"
     weights = sum(
@@ -43,6 +45,7 @@ def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
         for name, path in load.files.items()
         if name.endswith(_WEIGHT_SUFFIXES)
     )
+    weights += cache_bytes(load) if spec.backend == "llama_cpp" else 0
     process = PROCESS_BYTES + BACKENDS[spec.backend].library_bytes if spec.runner == "process" else 0
     if is_on_cpu:
         return {"host": max(weights, spec.host_bytes) + process}

@@ -1,0 +1,137 @@
+"""A conversation as what llama.cpp reads: the model's template around texts that stay texts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pybase64
+from tokenizers import Tokenizer, models
+
+from turbov2.backends.llama_cpp.server import LlamaServer
+from turbov2.backends.llama_cpp.templates import ChatTemplate, Turn
+from turbov2.backends.prompt_errors import holds, not_taken
+from turbov2.errors import LoadFailed
+from turbov2.types import GenerateTask, ImagePart, PromptMessage
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
+
+logger = logging.getLogger(__name__)
+
+Prompt = str | list[str | int] | dict[str, Any]  # as the route /completion takes it
+
+# Where an image stands. llama.cpp reads it once in a process; no user can guess it.
+IMAGE_MARK = f"<__image_{secrets.token_hex(8)}__>"
+os.environ["LLAMA_MEDIA_MARKER"] = IMAGE_MARK
+# Around a control token's name in a user's text while the template is run.
+_SEAM = f"\ufdd0{secrets.token_hex(8)}\ufdd0"
+
+_CONTROL_TYPES = (2, 3)  # unknown, control
+# llama.cpp takes some of this form for control tokens whatever their type in the file.
+_CONTROL_FORM = re.compile(r"<[|\uff5c].*[|\uff5c]>")
+
+
+class Prompts:
+    """Makes a model's prompts."""
+
+    def __init__(self, template: ChatTemplate, entries: Mapping[str, Any], server: LlamaServer) -> None:
+        """entries: the file's header."""
+        self._template = template
+        self._server = server
+        tokens: list[str] = entries.get("tokenizer.ggml.tokens", [])
+        self._control_tokens = Tokenizer(models.BPE())
+        self._control_tokens.add_special_tokens(_control_tokens(tokens, entries))
+        self._plain_ids: dict[str, list[int]] = {}  # at most all control tokens'
+        added = self._ids_of("", add_special=True)
+        is_bos = added == [entries.get("tokenizer.ggml.bos_token_id")]
+        self._added_ids = added if is_bos else []  # what llama.cpp puts in front of a text
+
+    def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Prompt:
+        """Returns the prompt. Control tokens stand in it where the template wrote them, and nowhere else.
+
+        Raises: InvalidRequest for a conversation that the template does not take, or, beside images, a text
+        that holds a control token: llama.cpp reads texts with images in one way only.
+        """
+        turns: list[Turn] = [(message.role, self._text_of(message)) for message in task.messages]
+        try:
+            rendered = self._template.render(turns)
+        except (jinja2.TemplateError, TypeError) as error:
+            logger.warning("the chat template refused a conversation: %s", error)
+            raise not_taken([message.role for message in task.messages]) from error
+        if self._added_ids:
+            rendered = rendered.removeprefix(self._template.bos_token)
+        text, *seamed = rendered.split(_SEAM)
+        if not images:
+            return self._mixed(text, seamed) if seamed else text
+        if seamed:
+            raise holds(seamed[0], "a control token and cannot be read as a text beside an image")
+        if "\0" in text:  # to llama.cpp a text with images ends there
+            raise holds("U+0000", "the end of a text")
+        return {"prompt_string": text, "multimodal_data": [_packed(images[i]) for i in _order(task)]}
+
+    def _text_of(self, message: PromptMessage) -> str:
+        """Returns the parts as llama.cpp's own server joins them, each control token's name between seams."""
+        text, was_text = "", False
+        for part in message.parts:
+            is_text = not isinstance(part, ImagePart)
+            joint = "\n" if is_text and was_text else ""
+            text += joint + (IMAGE_MARK if isinstance(part, ImagePart) else part.text)
+            was_text = is_text
+        pieces, at = [], 0
+        for start, end in self._control_tokens.encode(text, add_special_tokens=False).offsets:
+            pieces += [text[at:start], text[start:end]]
+            at = end
+        return _SEAM.join([*pieces, text[at:]])
+
+    def _mixed(self, text: str, seamed: Sequence[str]) -> list[str | int]:
+        """Returns texts and, for each control token's name that a user wrote, the ids of its letters."""
+        prompt: list[str | int] = [*self._added_ids, text]
+        for control, after in zip(seamed[::2], seamed[1::2], strict=True):
+            if control not in self._plain_ids:
+                self._plain_ids[control] = self._ids_of(control, parse_special=False)
+            prompt += [*self._plain_ids[control], after]
+        return prompt
+
+    def _ids_of(self, text: str, **options: bool) -> list[int]:
+        ids: list[int] = self._server.ask("/tokenize", {"content": text, **options})["tokens"]
+        return ids
+
+
+def read_template(entries: Mapping[str, Any]) -> ChatTemplate:
+    """Returns the template of a file's header. Raises: LoadFailed."""
+    tokens: list[str] = entries.get("tokenizer.ggml.tokens", [])
+    bos_id, eos_id = (entries.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos"))
+    source = entries.get("tokenizer.chat_template")
+    if not isinstance(source, str):
+        raise LoadFailed("the GGUF file has no chat template, so a conversation cannot be told to it")
+    return ChatTemplate(source, _token_of(tokens, bos_id), _token_of(tokens, eos_id))
+
+
+def _order(task: GenerateTask) -> list[int]:
+    parts = [part for message in task.messages for part in message.parts]
+    return [part.index for part in parts if isinstance(part, ImagePart)]
+
+
+def _packed(pixels: Pixels) -> str:
+    """Returns uint8 `[h, w, 3]` as a file that holds just these pixels, the simplest that llama.cpp reads."""
+    height, width, _ = pixels.shape
+    return pybase64.b64encode_as_string(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
+
+
+def _control_tokens(tokens: Sequence[str], entries: Mapping[str, Any]) -> list[str]:
+    types = entries.get("tokenizer.ggml.token_type", [0] * len(tokens))
+    return [
+        token
+        for token, kind in zip(tokens, types, strict=False)
+        if token and (kind in _CONTROL_TYPES or _CONTROL_FORM.fullmatch(token))
+    ]
+
+
+def _token_of(tokens: Sequence[str], token_id: int | None) -> str:
+    return tokens[token_id] if token_id is not None and token_id < len(tokens) else ""

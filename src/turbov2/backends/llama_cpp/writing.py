@@ -1,0 +1,60 @@
+"""One answer while llama.cpp writes it: what is told of it, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from turbov2.backends.detokenizer import StopTexts
+from turbov2.backends.llama_cpp.server import Piece
+from turbov2.types import Finish, FinishReason
+
+
+class Writing:
+    """Takes llama.cpp's pieces, whose characters are whole; a stop text may lie across several."""
+
+    def __init__(
+        self, stops: StopTexts, on_text: Callable[[str], None], is_cancelled: Callable[[], bool]
+    ) -> None:
+        self._stops = stops
+        self._on_text = on_text
+        self._is_cancelled = is_cancelled
+        self._reason: FinishReason | None = None
+        self._last = Piece()
+        self._began_ns = time.perf_counter_ns()
+        self._first_ns = 0  # when there was a token; 0: not yet
+
+    def take(self, piece: Piece) -> bool:
+        """Returns whether the answer ends here."""
+        self._last = piece
+        if piece.tokens_predicted and not self._first_ns:
+            self._first_ns = time.perf_counter_ns()
+        self._tell(self._stops.add(piece.content))
+        if self._stops.has_stopped:
+            self._reason = "stop"
+        elif piece.stop:
+            self._reason = "length" if piece.stop_type == "limit" else "stop"
+        elif self._is_cancelled():
+            self._reason = "cancelled"
+        return self._reason is not None
+
+    def finish(self) -> Finish:
+        """Returns how it ended, once what was held back is told."""
+        if self._reason is None:
+            raise RuntimeError("llama.cpp broke an answer off")
+        if self._reason != "cancelled":
+            self._tell(self._stops.rest())
+        now_ns = time.perf_counter_ns()
+        first_ns = self._first_ns or now_ns
+        return Finish(
+            self._reason,
+            self._last.tokens_evaluated,
+            self._last.tokens_predicted,
+            prompt_ns=first_ns - self._began_ns,
+            output_ns=now_ns - first_ns,
+            stopped_by=self._stops.stopped_by,
+        )
+
+    def _tell(self, text: str) -> None:
+        if text:
+            self._on_text(text)
