@@ -59,7 +59,7 @@ lock: $(BIN)/python
 	  pyproject.toml --extra starter --output-file requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  $(addprefix --no-emit-package ,$(TORCH_PACKAGES)) \
-	  pyproject.toml --extra onnx --extra nf4 --extra documents --extra ocr --extra gguf requirements/dev.in --output-file requirements/dev.txt
+	  pyproject.toml --extra onnx --extra nf4 --extra documents --extra ocr --extra gguf --extra audio requirements/dev.in --output-file requirements/dev.txt
 
 clean:
 	rm -rf $(VENV)
