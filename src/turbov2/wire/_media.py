@@ -25,6 +25,7 @@ _DATA_URI = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 65_536
+_URL_ENCODED = b"application/x-www-form-urlencoded"
 
 
 class MediaForm(msgspec.Struct, frozen=True):
@@ -110,19 +111,31 @@ async def read_media(request: Request, names: Sequence[str]) -> MediaForm:
 
 
 def _parse(request: Request, names: Sequence[str], body: bytes) -> MediaForm:
-    kind = (request.header(b"content-type") or b"").split(b";")[0].strip().lower()
+    kind = _media_type(request.header(b"content-type") or b"")
     if kind == b"multipart/form-data":
         return _parse_form(request, body, names)
-    is_file = kind.startswith((b"image/", b"audio/", b"video/")) or kind in (
-        b"application/pdf",
-        b"application/octet-stream",
-    )
-    if is_file:
+    if _is_file_type(kind):
         return MediaForm(body, dict(request.query()))
+    if kind == _URL_ENCODED and body.lstrip()[:1] not in (b"", b"{"):  # curl -d says so of JSON as well
+        raise InvalidRequest(
+            f"a URL-encoded form carries no {names[0]} here; send multipart/form-data or JSON"
+        )
     fields = parse_json(body, _JSON)
     name = next((name for name in names if fields.get(name) is not None), None)
     payload = None if name is None else unpack_file(fields.pop(name), name)
     return MediaForm(payload, fields)
+
+
+def _media_type(content_type: bytes) -> bytes:
+    return content_type.split(b";")[0].strip().lower()
+
+
+def _is_file_type(kind: bytes) -> bool:
+    """Returns whether a body or a part of this media type is a file as it is."""
+    return kind.startswith((b"image/", b"audio/", b"video/")) or kind in (
+        b"application/pdf",
+        b"application/octet-stream",
+    )
 
 
 def unpack_file(value: object, name: str) -> bytes:
@@ -166,6 +179,8 @@ class _Form:
 
     def on_field(self, field: Any) -> None:
         name, value = _text(field.field_name or b""), field.value or b""
+        if _is_file_type(_media_type((field.content_type or "").encode("latin-1"))):
+            return self._take_file(name, value, b"")  # n8n names no file that it holds in memory
         if len(self.fields) >= _MAX_FIELDS:
             raise InvalidRequest(f"the form has more than {_MAX_FIELDS} fields")
         if name in self._names and self.payload is None:  # curl -F image="$(base64 page.png)"
@@ -176,18 +191,22 @@ class _Form:
             self.fields[name] = _text(value)
 
     def on_file(self, file: Any) -> None:
-        name = _text(file.field_name or b"")
+        file.file_object.seek(0)
+        self._take_file(_text(file.field_name or b""), file.file_object.read(), file.file_name or b"")
+        file.close()
+
+    def _take_file(self, name: str, payload: bytes, file_name: bytes) -> None:
         if self.payload is not None:
             raise InvalidRequest(
                 f"the form has a second file, '{name[:40]}'; send one a request", param=name[:40]
             )
-        file.file_object.seek(0)
-        self.payload = file.file_object.read()
-        self.fields.setdefault("filename", _text(file.file_name or b"")[:255])
-        file.close()
+        self.payload = payload
+        self.fields.setdefault("filename", _text(file_name)[:255])
 
 
 def _parse_form(request: Request, body: bytes, names: Sequence[str]) -> MediaForm:
+    if not body:  # n8n's form without any field
+        return MediaForm(None, {})
     if not body.rstrip().endswith(b"--"):
         raise InvalidRequest("the multipart form is cut short: its last boundary is missing; send all of it")
     form = _Form(names)
