@@ -19,6 +19,7 @@ RIGHT_COLUMN = (
     "that nobody wanted to drink.",
 )
 HEADING = "A Short History of Printing"
+_BARS = (200, 420, 310, 640, 520, 700)  # pixels high
 
 
 def two_columns() -> Image.Image:
@@ -27,6 +28,30 @@ def two_columns() -> Image.Image:
     write(page, (HEADING,), 260, 30, 40)
     write(page, LEFT_COLUMN, 40, 140, 28)
     write(page, RIGHT_COLUMN, 530, 140, 28)
+    return page
+
+
+def text_page() -> Image.Image:
+    """Returns an A4 page at 150 dpi: a heading over paragraphs, and nothing else."""
+    page = Image.new("RGB", (1240, 1754), "white")
+    write(page, (HEADING,), 140, 120, 40)
+    for top in range(260, 1500, 290):
+        write(page, (*LEFT_COLUMN, RIGHT_COLUMN[0]), 140, top, 28)
+    return page
+
+
+def chart_page() -> Image.Image:
+    """Returns the same page with a bar chart over most of its paragraphs."""
+    page = text_page()
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((100, 500, 1140, 1600), "white")
+    draw.line((200, 560, 200, 1300, 1080, 1300), "black", 4)
+    for at, height in enumerate(_BARS):
+        left = 240 + 140 * at
+        draw.rectangle((left, 1300 - height, left + 90, 1300), (40, 90 + 20 * at, 180), "black")
+        write(page, (f"Q{at + 1}",), left + 20, 1315, 24)
+        draw.line((190, 1300 - 140 * at, 200, 1300 - 140 * at), "black", 3)
+        write(page, (str(20 * at),), 140, 1285 - 140 * at, 24)
     return page
 
 
