@@ -23,6 +23,7 @@ from turbov2.errors import (
     QueueFull,
 )
 from turbov2.media import Decoder, Document, Image, Page, PageObjects, Soundness
+from turbov2.pages.structure import blocks_of
 from turbov2.types import (
     Context,
     DocumentRequest,
@@ -101,8 +102,8 @@ class Eyes:
         if error := self.readings.get(picture.page):
             raise error
         quad = (5.0, 5.0, 50.0, 5.0, 50.0, 10.0, 5.0, 10.0)
-        lines = (TextLine(f"read {picture.page + 1}", 0.9, quad),)
-        return ReadResult("reader", "ocr", lines, 0, "PDF", picture.page, 1, 300, 400, 0, 0)
+        blocks = blocks_of([TextLine(f"read {picture.page + 1}", 0.9, quad)])
+        return ReadResult("reader", "ocr", blocks, 0, "PDF", picture.page, 1, 300, 400, 0, 0)
 
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
@@ -335,7 +336,7 @@ async def test_a_real_pdf_with_a_table_and_an_empty_page() -> None:
         await decoder.close()
     first, second = pages
     assert [block.kind for block in first.blocks] == ["heading", "paragraph", "table"]
-    assert first.text.startswith("Cities of Europe\n" + PROSE)
+    assert first.text.startswith("Cities of Europe\n\n" + PROSE)
     assert "| Rome | 2748109 | 1285 |" in first.blocks[2].text
     assert [chunk.heading for chunk in first.chunks] == ["Cities of Europe"] * len(first.chunks)
     assert first.route is not None

@@ -18,6 +18,7 @@ from turbov2.backends.rapid_ocr.backend import RapidOcrBackend
 from turbov2.catalog import Catalog
 from turbov2.catalog.weights.package import locate_installed
 from turbov2.errors import LoadFailed, NotCapable
+from turbov2.pages.structure import blocks_of
 from turbov2.types import ClassifyTask, LoadSpec, ReadPage, ReadTask
 
 LINES = [HEADING, *LEFT_COLUMN, *RIGHT_COLUMN]
@@ -36,9 +37,11 @@ def backend() -> Iterator[RapidOcrBackend]:
 
 
 def read(backend: RapidOcrBackend, page: Image.Image) -> ReadPage:
+    """Returns what was read, its lines in reading order."""
     seen = backend.look(np.asarray(page), ReadTask())
     assert isinstance(seen, ReadPage)
-    return seen
+    rows = [row for block in blocks_of(seen.lines) for row in block.rows]
+    return ReadPage(tuple(line for row in rows for line in row), seen.turned_degrees)
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])

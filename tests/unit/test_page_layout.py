@@ -1,36 +1,43 @@
-"""Words with boxes as lines, tables, blocks, Markdown and chunks."""
+"""Lines with boxes as rows, tables, blocks, text and chunks."""
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
 from turbov2.pages.chunks import chunks_of
-from turbov2.pages.layout import lay_out
-from turbov2.pages.lines import Line, Word, lines_of
-from turbov2.pages.markup import markdown_of
+from turbov2.pages.layout import Layout, lay_out
+from turbov2.pages.lines import Row, level_lines
 from turbov2.pages.structure import blocks_of, joined
 from turbov2.pages.tables import Table
-from turbov2.types import Block
+from turbov2.pages.writing import markdown, plain_text
+from turbov2.types import Block, TextLine, TextWord
 
-Placed = tuple[float, float, str]  # left, top, text; letters are 5 wide
 PROSE = "one line of prose that is long enough"
 
 
+def text_line(words: Sequence[TextWord]) -> TextLine:
+    left, right = words[0].left, words[-1].right
+    top, bottom = words[0].top, words[0].bottom
+    quad = (left, top, right, top, right, bottom, left, bottom)
+    return TextLine(" ".join(word.text for word in words), 1.0, quad, tuple(words))
+
+
 class Sheet:
-    """Places texts on a page in the order of the file."""
+    """Places texts on a page in the order of the file; letters are half as wide as high."""
 
     def __init__(self) -> None:
-        self.words: list[Word] = []
-        self.numbers: list[int] = []
+        self.lines: list[list[TextWord]] = []
 
     def put(self, left: float, top: float, text: str, size: float = 10, *, is_new: bool = True) -> Sheet:
-        number = self.numbers[-1] + is_new if self.numbers else 0
+        if is_new:
+            self.lines.append([])
         for word in text.split():
             right = left + 0.5 * size * len(word)
-            self.words.append(Word(word, left, top, right, top + size))
-            self.numbers.append(number)
+            self.lines[-1].append(TextWord(word, 1.0, left, top, right, top + size))
             left = right + 0.3 * size
         return self
 
@@ -46,12 +53,17 @@ class Sheet:
         return self
 
     @property
-    def layout(self) -> list[Line | Table]:
-        return lay_out(self.words, self.numbers)
+    def printed(self) -> list[TextLine]:
+        return [text_line(words) for words in self.lines]
+
+    @property
+    def layout(self) -> Layout:
+        return lay_out(self.printed, in_file_order=True)
 
     @property
     def texts(self) -> list[str]:
-        return [piece.text for piece in self.layout]
+        rows = [[piece] if isinstance(piece, Row) else piece.rows for piece in self.layout]
+        return [row.text for each in rows for row in each]
 
     @property
     def table(self) -> Table | None:
@@ -59,7 +71,7 @@ class Sheet:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return blocks_of(self.layout)
+        return blocks_of(self.printed, in_file_order=True)
 
 
 def named(name: str, n: int) -> list[str]:
@@ -70,13 +82,17 @@ def test_a_page_without_words() -> None:
     assert Sheet().layout == []
     assert blocks_of([]) == ()
     assert chunks_of((), 100) == ()
-    assert markdown_of(()) == ""
+    assert markdown(()) == plain_text(()) == ""
 
 
-def test_words_are_lines_cut_at_wide_gaps() -> None:
+def test_lines_are_cut_at_wide_gaps() -> None:
     sheet = Sheet().put(0, 0, "left part").put(200, 0, "right part", is_new=False).put(0, 20, "next")
-    lines = lines_of(sheet.words, sheet.numbers)
-    assert [(line.text, line.start) for line in lines] == [("left part", 0), ("right part", 2), ("next", 4)]
+    lines = level_lines(sheet.printed)
+    assert [(line.text, line.left, line.place) for line in lines] == [
+        ("left part", 0, 0), ("right part", 200, 0), ("next", 0, 1),
+    ]  # fmt: skip
+    assert lines[1].printed.quad == (200, 0, lines[1].right, 0, lines[1].right, 10, 200, 10)
+    assert [word.text for word in lines[1].printed.words] == ["right", "part"]
 
 
 @pytest.mark.parametrize("order", ["by column", "by row"])
@@ -127,15 +143,16 @@ NUMBERS += [("Oslo", "709 037", "454")]
 
 def test_a_table_of_numbers() -> None:
     sheet = Sheet().put(0, 0, PROSE).rows(30, (0, 120, 240), NUMBERS).put(0, 120, PROSE)
-    assert sheet.texts[0] == sheet.texts[2] == PROSE
+    assert sheet.texts[0] == sheet.texts[-1] == PROSE
     assert sheet.table is not None
-    assert sheet.table.rows == tuple(NUMBERS)
+    assert sheet.table.cells == tuple(NUMBERS)
     assert sheet.table.markdown.splitlines()[:3] == [
         "| City | People | Area |",
         "| --- | --- | --- |",
         "| Paris | 2 102 650 | 105.4 |",
     ]
-    assert sheet.table.box[:2] == (0, 30)
+    assert sheet.blocks[1].box[:2] == (0, 30)
+    assert plain_text(sheet.blocks[1:2]).splitlines()[1] == "Paris  2 102 650  105.4"
 
 
 def test_an_empty_cell_stays_empty_and_bars_are_escaped() -> None:
@@ -146,7 +163,7 @@ def test_an_empty_cell_stays_empty_and_bars_are_escaped() -> None:
         for column, (left, cell) in enumerate(cells):
             sheet.put(left, 14 * index, cell, is_new=column == 0)
     assert sheet.table is not None
-    assert sheet.table.rows[1] == ("a|b", "", "1")
+    assert sheet.table.cells[1] == ("a|b", "", "1")
     assert "| a\\|b |  | 1 |" in sheet.table.markdown
 
 
@@ -181,7 +198,7 @@ def test_headings_paragraphs_and_lists() -> None:
     assert blocks[2].text == " ".join(named("a", 3))
     assert blocks[2].box == (0, 50, blocks[2].box[2], 84)
     assert [block.text for block in blocks[4:]] == ["- first point", "- second point", "1. numbered"]
-    assert markdown_of(blocks).splitlines()[:3] == ["# The Title", "", "### A section"]
+    assert markdown(blocks).splitlines()[:3] == ["# The Title", "", "### A section"]
 
 
 def test_an_indent_begins_a_paragraph() -> None:
@@ -202,18 +219,6 @@ def test_an_indent_begins_a_paragraph() -> None:
 )
 def test_broken_words_are_joined(text: str, line: str, whole: str) -> None:
     assert joined(text, line) == whole
-
-
-def test_what_looks_like_markup_is_escaped() -> None:
-    blocks = (
-        Block("paragraph", "a*b_c [d] <e> `f`", (0, 0, 1, 1)),
-        Block("paragraph", "# none", (0, 0, 1, 1)),
-        Block("paragraph", "12. May", (0, 0, 1, 1)),
-        Block("list", "- a*b", (0, 0, 1, 1)),
-    )
-    assert markdown_of(blocks).split("\n\n") == [
-        "a\\*b\\_c \\[d\\] \\<e> \\`f\\`", "\\# none", "12\\. May", "- a\\*b",
-    ]  # fmt: skip
 
 
 def block(kind: str, text: str, top: float = 0) -> Block:
@@ -258,3 +263,41 @@ def test_no_chunk_is_longer_than_asked_and_nothing_is_lost(text: str, max_chars:
 def test_long_paragraphs_are_cut_between_sentences() -> None:
     chunks = chunks_of((block("paragraph", "First sentence. Second one! Third one? Fourth."),), 28)
     assert [chunk.text for chunk in chunks] == ["First sentence. Second one!", "Third one? Fourth."]
+
+
+def random_sheet(seed: int) -> Sheet:
+    """Words of any size anywhere, some of them in columns and in rows of cells."""
+    chance = random.Random(seed)
+    sheet = Sheet()
+    for n in range(chance.randrange(60)):
+        size = chance.choice((6, 10, 10, 10, 24))
+        words = " ".join(f"w{n}.{at}" for at in range(chance.randrange(1, 9)))
+        sheet.put(chance.choice((0, 20, 300, chance.randrange(600))), chance.randrange(800), words, size)
+    for n in range(chance.randrange(8)):
+        cells = [str(chance.randrange(1000)) for _ in range(4)]
+        sheet.rows(820 + 14 * n, (0, 150, 300, 450), [cells])
+    return sheet
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("in_file_order", [False, True])
+def test_no_word_is_lost_or_told_twice(seed: int, in_file_order: bool) -> None:
+    sheet = random_sheet(seed)
+    blocks = blocks_of(sheet.printed, in_file_order=in_file_order)
+    placed = Counter(word for words in sheet.lines for word in words)
+    assert (
+        Counter(word for block in blocks for row in block.rows for line in row for word in line.words)
+        == placed
+    )
+    texts = Counter(word.text for words in sheet.lines for word in words)
+    assert Counter(plain_text(blocks).split()) == texts
+    told = Counter(markdown(blocks).replace("\\", "").replace("|", " ").replace("---", " ").split())
+    assert not texts - told
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_order_in_which_lines_are_found_does_not_matter(seed: int) -> None:
+    sheet = Sheet().column(0, 0, named("a", 6)).column(300, 0, named("b", 6)).rows(90, (0, 120, 240), NUMBERS)
+    printed = sheet.printed
+    random.Random(seed).shuffle(printed)
+    assert blocks_of(printed) == blocks_of(sheet.printed)

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from turbov2.pages.blocks import blocks_of, list_marker
+from turbov2.pages import writing
 from turbov2.pages.hocr import HocrPage, hocr
-from turbov2.pages.writing import markdown, plain_text
+from turbov2.pages.structure import blocks_of
 from turbov2.types import TextLine, TextWord
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -23,6 +23,14 @@ def line(text: str, top: float, left: float = 100, right: float = 900, height: f
         for at, word in enumerate(words)
     ]
     return TextLine(text, 0.99, (left, top, right, top, right, bottom, left, bottom), tuple(boxes))
+
+
+def plain_text(lines: list[TextLine]) -> str:
+    return writing.plain_text(blocks_of(lines))
+
+
+def markdown(lines: list[TextLine]) -> str:
+    return writing.markdown(blocks_of(lines))
 
 
 PAGE = [
@@ -46,8 +54,8 @@ def test_blocks() -> None:
         ("paragraph", 0, 3),
         ("paragraph", 0, 2),
         ("heading", 3, 1),
-        ("item", 0, 2),
-        ("item", 0, 1),
+        ("list", 0, 2),
+        ("list", 0, 1),
     ]
 
 
@@ -61,9 +69,10 @@ def test_plain_text() -> None:
 
 def test_markdown() -> None:
     text = markdown(PAGE)
-    assert text.startswith("# A large title\n\nThe first paragraph")
-    assert (
-        "\n\n### A smaller heading\n\n- one item of a list that is\n  longer than a line\n- another" in text
+    assert text.startswith("# A large title\n\nThe first paragraph begins here and goes on for some lines, ")
+    assert "hyphenated as printed." in text
+    assert text.endswith(
+        "\n\n### A smaller heading\n\n- one item of a list that is longer than a line\n- another"
     )
 
 
@@ -74,6 +83,8 @@ def test_markdown() -> None:
         ("a * b _ c ` d", r"a \* b \_ c \` d"),
         ("<b>[x]", r"\<b>\[x\]"),
         ("> 5", r"\> 5"),
+        ("12. May", "12. May"),
+        ("1999. May", r"1999\. May"),
     ],
 )
 def test_markdown_shows_what_was_printed(text: str, wanted: str) -> None:
@@ -93,16 +104,9 @@ def test_nothing() -> None:
     assert plain_text([]) == markdown([]) == ""
 
 
-def test_markers() -> None:
-    assert list_marker("• x") == "• "
-    assert list_marker("12) x") == "12) "
-    assert list_marker("a. x") == "a. "
-    assert list_marker("-x") == list_marker("1999 was") == list_marker("") == ""
-
-
 def test_hocr_is_valid_and_says_where_words_stand() -> None:
     odd = line('<&"> \x01 \ufffe', 500)
-    document = hocr([HocrPage(2, 1000, 1400, [*PAGE, odd])], 'a "title" <&>', 'x "1"')
+    document = hocr([HocrPage(2, 1000, 1400, blocks_of([*PAGE, odd]))], 'a "title" <&>', 'x "1"')
     root = ElementTree.fromstring(document)
     (page,) = root.iter(f"{XHTML}div")
     assert page.get("class") == "ocr_page"

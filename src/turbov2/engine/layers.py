@@ -1,14 +1,19 @@
-"""A PDF page's own text as the lines that a model would have read. Pure."""
+"""A PDF page's own text as the lines that a model would have read, and lines at another scale. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from turbov2.engine.pictures import READING_DPI
 from turbov2.media import Page
 from turbov2.types import TextLine, TextWord
 
-_PX_PER_POINT = READING_DPI / 72
+POINT_DPI = 72.0
+_SHARED = 0.2  # of the lower word's height, at least, by which words of one line overlap
+_BACK = (
+    0.5  # heights of the higher one, at most, by which a word of a line begins before the one before it ends
+)
 # How far letters reach from the base line, in ems: about the same in all text faces.
 _ASCENT, _X_HEIGHT, _DESCENT = 0.72, 0.48, 0.21
 _ASCENDING = frozenset("bdfhijklt()[]{}|/\\@&?!%\"'")
@@ -17,20 +22,37 @@ _DESCENDING = frozenset("gjpqyQ()[]{}|/\\@,;$")
 
 def page_size_px(page: Page) -> tuple[int, int]:
     """Returns the width and height that the page's picture would have."""
-    return round(page.width * _PX_PER_POINT), round(page.height * _PX_PER_POINT)
+    scale = READING_DPI / POINT_DPI
+    return round(page.width * scale), round(page.height * scale)
 
 
-def lines_of(page: Page) -> tuple[TextLine, ...]:
-    """Returns the words of the layer, line by line in the file's order, in pixels of the page's picture.
+def lines_of(page: Page, dpi: float = READING_DPI) -> tuple[TextLine, ...]:
+    """Returns the words of the layer, line by line in the file's order. dpi: of the pixels boxes are in.
 
-    The order is left as it is: programs that write PDFs write text in the order it is read.
+    What the file has as one line is cut where it goes on at another height, or back to the left.
     """
-    sides = (page.boxes * _PX_PER_POINT).round(1).tolist()
+    sides = (page.boxes.astype(float) * (dpi / POINT_DPI)).round(2).tolist()
     numbered = zip(page.lines.tolist(), page.words, sides, strict=True)
     return tuple(
-        _line([TextWord(text, 1.0, *box) for _, text, box in members])
+        _line(words)
         for _, members in groupby(numbered, key=lambda word: word[0])
+        for words in _level_runs([TextWord(text, 1.0, *box) for _, text, box in members])
     )
+
+
+def _level_runs(words: Sequence[TextWord]) -> Iterator[list[TextWord]]:
+    run = [words[0]]
+    for word in words[1:]:
+        last = run[-1]
+        heights = word.bottom - word.top, last.bottom - last.top
+        shared = min(word.bottom, last.bottom) - max(word.top, last.top)
+        is_behind = word.left - last.right >= -_BACK * max(heights)
+        if shared > _SHARED * min(heights) and is_behind:
+            run.append(word)
+        else:
+            yield run
+            run = [word]
+    yield run
 
 
 def _line(words: list[TextWord]) -> TextLine:
@@ -51,3 +73,19 @@ def _reach(text: str, top: float, bottom: float) -> tuple[float, float]:
     em = (bottom - top) / ((_ASCENT if ascends else _X_HEIGHT) + (_DESCENT if descends else 0))
     above = 0 if ascends else (_ASCENT - _X_HEIGHT) * em
     return round(top - above, 1), round(bottom + (0 if descends else _DESCENT * em), 1)
+
+
+def scaled(line: TextLine, factor: float) -> TextLine:
+    """Returns the line with boxes so many times as large."""
+    if factor == 1.0:
+        return line
+    quad = tuple(round(side * factor, 1) for side in line.quad)
+    words = tuple(
+        TextWord(
+            word.text,
+            word.confidence,
+            *(round(side * factor, 1) for side in (word.left, word.top, word.right, word.bottom)),
+        )
+        for word in line.words
+    )
+    return TextLine(line.text, line.confidence, quad, words)  # type: ignore[arg-type]

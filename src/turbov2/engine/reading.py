@@ -1,7 +1,8 @@
-"""Reading pages, from a file's bytes to lines: those of a sound text layer, or those that a model sees."""
+"""Reading pages, from a file to blocks of lines: those of a sound text layer, or those that a model sees."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -10,12 +11,13 @@ from turbov2.batching import LookJob
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_reads
 from turbov2.engine.lanes import lane_of
-from turbov2.engine.layers import lines_of, page_size_px
+from turbov2.engine.layers import lines_of, page_size_px, scaled
 from turbov2.engine.pictures import READING_DPI, Pictures
 from turbov2.engine.running import Running
 from turbov2.media import Document, Image, Page, page_indices
 from turbov2.obs.ledger import Ledger
-from turbov2.types import Context, Lane, ReadPage, ReadRequest, ReadResult, ReadTask, TextLine, TextWord
+from turbov2.pages.structure import blocks_of
+from turbov2.types import Context, Lane, ReadPage, ReadRequest, ReadResult, ReadTask
 
 _TASK = ReadTask()
 _PDF = "PDF"
@@ -81,12 +83,13 @@ class Reading:
         found: Page = await self._pictures.words(document, page)
         if not found.soundness.is_sound:
             return None
+        blocks = await asyncio.to_thread(blocks_of, lines_of(found), in_file_order=True)
         width_px, height_px = page_size_px(found)
         taken_ns = time.perf_counter_ns() - started_ns
         return ReadResult(
             model=spec.name,
             source="text_layer",
-            lines=lines_of(found),
+            blocks=blocks,
             turned_degrees=0,
             format=document.format,
             page=page,
@@ -135,10 +138,13 @@ class Reading:
         found, load_ns = await self._running.look(spec, job, n_bytes, keep_alive_s)
         assert isinstance(found.seen, ReadPage), "a model that reads was asked. This is a bug."
         factor = _factor(page.image)
+        lines = [scaled(line, factor) for line in found.seen.lines]
+        # Hundreds of lines take milliseconds, in which others want the loop.
+        blocks = await asyncio.to_thread(blocks_of, lines)
         return ReadResult(
             model=spec.name,
             source="ocr",
-            lines=tuple(_enlarged(line, factor) for line in found.seen.lines),
+            blocks=blocks,
             turned_degrees=found.seen.turned_degrees,
             format=page.document.format,
             page=page.page,
@@ -156,19 +162,3 @@ class Reading:
 def _factor(image: Image) -> float:
     """Returns how much larger the upright picture is than the pixels that the model was given."""
     return image.source_width_px / int(image.pixels.shape[1])
-
-
-def _enlarged(line: TextLine, factor: float) -> TextLine:
-    """Returns the line in the upright picture's own pixels."""
-    if factor == 1.0:
-        return line
-    quad = tuple(round(side * factor, 1) for side in line.quad)
-    words = tuple(
-        TextWord(
-            word.text,
-            word.confidence,
-            *(round(side * factor, 1) for side in (word.left, word.top, word.right, word.bottom)),
-        )
-        for word in line.words
-    )
-    return TextLine(line.text, line.confidence, quad, words)  # type: ignore[arg-type]

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from turbov2.pages.blocks import Block, blocks_of
-from turbov2.types import TextLine, TextWord
+from turbov2.pages.lines import bounds_of
+from turbov2.types import Block, TextLine, TextWord
 
 _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <html xmlns="http://www.w3.org/1999/xhtml">
@@ -29,12 +29,12 @@ _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class HocrPage(NamedTuple):
-    """A page as hOCR wants it: number from 0, size in pixels, lines in reading order."""
+    """A page as hOCR wants it: number from 0, size in pixels, blocks in reading order."""
 
     number: int
     width_px: int
     height_px: int
-    lines: Sequence[TextLine]
+    blocks: Sequence[Block]
 
 
 def hocr(pages: Sequence[HocrPage], title: str, system: str) -> str:
@@ -49,9 +49,9 @@ def _page(page: HocrPage) -> Iterator[str]:
     box = f"bbox 0 0 {page.width_px} {page.height_px}; ppageno {page.number}"
     yield f'<div class="ocr_page" id="page_{page.number + 1}" title="{box}">\n'
     n_lines = n_words = 0
-    for at, block in enumerate(blocks_of(page.lines), 1):
-        yield f'<p class="ocr_par" id="par_{page.number + 1}_{at}" title="{_block_box(block)}">\n'
-        for line in (line for row in block.rows for line in row.lines):
+    for at, block in enumerate(page.blocks, 1):
+        yield f'<p class="ocr_par" id="par_{page.number + 1}_{at}" title="{_box(*block.box)}">\n'
+        for line in (line for row in block.rows for line in row):
             n_lines += 1
             yield _line(line, f"{page.number + 1}_{n_lines}")
             for word in line.words:
@@ -63,8 +63,7 @@ def _page(page: HocrPage) -> Iterator[str]:
 
 
 def _line(line: TextLine, number: str) -> str:
-    xs, ys = line.quad[::2], line.quad[1::2]
-    box = _box(min(xs), min(ys), max(xs), max(ys))
+    box = _box(*bounds_of(line))
     text = "" if line.words else _text(line.text)
     return f'<span class="ocr_line" id="line_{number}" title="{box}">{text}'
 
@@ -72,13 +71,6 @@ def _line(line: TextLine, number: str) -> str:
 def _word(word: TextWord, number: str) -> str:
     box = f"{_box(word.left, word.top, word.right, word.bottom)}; x_wconf {round(100 * word.confidence)}"
     return f'<span class="ocrx_word" id="word_{number}" title="{box}">{_text(word.text)}</span> '
-
-
-def _block_box(block: Block) -> str:
-    corners = [line.quad for row in block.rows for line in row.lines]
-    xs = [x for quad in corners for x in quad[::2]]
-    ys = [y for quad in corners for y in quad[1::2]]
-    return _box(min(xs), min(ys), max(xs), max(ys))
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> str:

@@ -1,140 +1,224 @@
-"""Reading order: columns from left to right, each from top to bottom, headings over columns before them."""
+"""Reading order: lines, in whatever order they were found, as a person would read them.
+
+Left to right within a row, top to bottom within a column, columns from left to right. A page is parted at the
+gutter with columns at both sides over the greatest height: into what stands above it, the columns, and what
+stands below, as a line does that closes it; then each of those alike. A gutter parts columns only where both
+sides look like columns: marks of a list, numbers of a contents page and cells of a table stand in rows, and
+are read in rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
-from turbov2.pages.lines import Line, Word, lines_of, median_height
-from turbov2.pages.tables import Table, table_of
+from turbov2.pages.lines import Line, Row, level_lines, median_height
+from turbov2.pages.tables import Table, tables_among
+from turbov2.types import TextLine
 
-_GUTTER = 0.8  # width in line heights, at least
-_COLUMN_BANDS = 3  # at which both sides have text, at least
-_PROSE_WORDS = 4  # a line on average: text that is read down its column, not across
-_MAX_DEPTH = 6
+# Widths and distances are in heights of a typical line of the page.
+_GUTTER_WIDTH = 0.8  # narrower gaps are between words
+_PROSE_WIDTH = 8.0  # of typical lines of a column: some twenty letters
+_SAME_ROW = 0.5  # by how much two lines overlap, as a share of the lower one's height
+_LEVEL = 0.3  # how far apart, in heights, the middles of lines are that stand in one row of a table
+_ALIGNED_SHARE = 0.5  # of the lines of one side stand beside a line of the other: these are rows
+_FACING_SHARE = 0.5  # of the lower side's height lies beside the other side
+_CLEFT = 1.2  # between what may be of different kinds
+_FOOTER_GAP = 2.0  # between a column and what stands below it without being part of it
+_MIN_COLUMN_ROWS = 3
+_MOST_EDGES = 64
+_MAX_DEPTH = 12
+_MIN_NARROW_ROWS = 4  # of a column that is no prose
 
 Span = tuple[float, float]
-Layout = list["Line | Table"]
+Layout = list[Row | Table]
 
 
-class _Band(NamedTuple):
-    """Lines of which each shares some height with another, and the white strips between them."""
+class _Page(NamedTuple):
+    """What holds for all regions of a page. in_file_order: lines were given in an order somebody wrote."""
 
-    lines: list[Line]
-    strips: list[Span]
-
-
-def lay_out(words: Sequence[Word], numbers: Sequence[int]) -> Layout:
-    """Returns a page's lines and tables in reading order; numbers: of each word's line in the file."""
-    lines = lines_of(words, numbers)
-    return _ordered(lines, median_height(lines), 0)
+    line_height: float
+    in_file_order: bool
 
 
-def _ordered(lines: list[Line], height: float, depth: int) -> Layout:
+class _Gutter(NamedTuple):
+    """White between columns: left of `edge`, beside the lines from number `start` to `end`, from the top.
+
+    facing: height over which there is something at both sides.
+    """
+
+    edge: float
+    start: int
+    end: int
+    facing: float
+
+
+def lay_out(lines: Sequence[TextLine], *, in_file_order: bool = False) -> Layout:
+    """Returns a page's rows and tables in reading order.
+
+    in_file_order: the lines stand in an order that somebody wrote, which helps to tell columns from rows.
+    """
+    level = level_lines(lines)
+    return _ordered(level, _Page(max(median_height(level), 1e-6), in_file_order))
+
+
+def _ordered(lines: list[Line], page: _Page, depth: int = 0) -> Layout:
     """Returns the lines of a region in reading order."""
-    if len(lines) < 2 or depth >= _MAX_DEPTH:
-        return [*_across(lines)]
     found: Layout = []
-    for bands, gutters in _segments(_bands(lines), _GUTTER * height):
-        inside = [line for band in bands for line in band.lines]
-        if not gutters or len(bands) == len(inside):
-            found += _across(inside)
-        elif table := table_of([band.lines for band in bands], gutters):
-            found.append(table)
-        elif gutter := _column_gutter(inside, gutters, bands):
-            middle = sum(gutter) / 2
-            found += _ordered([line for line in inside if line.right <= middle], height, depth + 1)
-            found += _ordered([line for line in inside if line.right > middle], height, depth + 1)
+    for part in tables_among(lines, _GUTTER_WIDTH * page.line_height):
+        if isinstance(part, Table):
+            found.append(part)
+        elif depth < _MAX_DEPTH:
+            found += _read(part, page, depth)
         else:
-            found += _across(inside)
+            found += _rows(part)
     return found
 
 
-def _bands(lines: Sequence[Line]) -> list[_Band]:
-    """Returns the lines in groups between which a horizontal cut meets none, from top to bottom."""
-    groups: list[list[Line]] = []
-    bottom = float("-inf")
-    for line in sorted(lines, key=lambda line: line.top):
-        # Descenders and ascenders of neighbouring lines may touch.
-        if groups and line.top + 0.25 * line.height < bottom:
-            groups[-1].append(line)
+def _read(lines: list[Line], page: _Page, depth: int) -> Layout:
+    """Returns lines without tables: what stands above the columns, each of them, and what stands below."""
+    downwards = sorted(lines, key=lambda each: each.top)
+    for gutter in sorted(_gutters(downwards, page), key=lambda gutter: -gutter.facing):
+        above, left, right, below = _parts(downwards, gutter, page)
+        if _are_columns(left, right, page):
+            regions = [*downwards[: gutter.start], *above], left, right, [*below, *downwards[gutter.end :]]
+            return [piece for region in regions for piece in _ordered(region, page, depth + 1)]
+    return [*_rows(lines)]
+
+
+def _rows(lines: Sequence[Line]) -> list[Row]:
+    """Returns the rows that the lines make, from top to bottom."""
+    rows: list[list[Line]] = []
+    for line in sorted(lines, key=lambda each: each.top + each.bottom):
+        if rows and _is_beside(line, rows[-1][-1]):
+            rows[-1].append(line)
         else:
-            groups.append([line])
+            rows.append([line])
+    return [row for together in rows for row in _unstacked(together)]
+
+
+def _is_beside(one: Line, other: Line) -> bool:
+    shared = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return shared > _SAME_ROW * min(one.height, other.height)
+
+
+def _unstacked(lines: Sequence[Line]) -> list[Row]:
+    """Returns one row, or several where lines take each other's width and so cannot stand side by side."""
+    rows: list[list[Line]] = []
+    ends: list[tuple[float, int]] = []  # how far each row reaches; a heap
+    for line in sorted(lines, key=lambda each: each.left):
+        if ends and ends[0][0] <= line.left + line.width / 2:
+            at = ends[0][1]
+            rows[at].append(line)
+            heapq.heapreplace(ends, (line.right, at))
+        else:
+            rows.append([line])
+            heapq.heappush(ends, (line.right, len(rows) - 1))
+    return [Row(tuple(row)) for row in sorted(rows, key=lambda row: row[0].top)]
+
+
+def _gutters(downwards: Sequence[Line], page: _Page) -> Iterator[_Gutter]:
+    """Yields the white strips of a region that may be gutters."""
+    clefts = _clefts(downwards, page)
+    least = _GUTTER_WIDTH * page.line_height
+    for edge in _edges(downwards, page.line_height / 2):
+        closers = [at for at, line in enumerate(downwards) if line.left < edge and line.right > edge - least]
+        for before, end in pairwise([-1, *closers, len(downwards)]):
+            ends = [before + 1, *(at for at in clefts if before + 1 < at < end), end]
+            # Columns may end where something else begins.
+            for first, last in {(ends[0], end), *pairwise(ends)}:
+                facing = _facing(downwards[first:last], edge)
+                if facing > 0:
+                    yield _Gutter(edge, first, last, facing)
+
+
+def _clefts(downwards: Sequence[Line], page: _Page) -> list[int]:
+    """Returns before which of the lines the page is white over its whole width, more than between lines."""
+    found = []
+    bottom = downwards[0].bottom
+    for at, line in enumerate(downwards):
+        if line.top - bottom > _CLEFT * page.line_height:
+            found.append(at)
         bottom = max(bottom, line.bottom)
-    return [_Band(group, _strips(group)) for group in groups]
-
-
-def _strips(lines: Sequence[Line]) -> list[Span]:
-    """Returns the horizontal extents that no line covers, the endless ones at both sides included."""
-    strips: list[Span] = []
-    covered = float("-inf")
-    for line in sorted(lines, key=lambda line: line.left):
-        if line.left > covered:
-            strips.append((covered, line.left))
-        covered = max(covered, line.right)
-    return [*strips, (covered, float("inf"))]
-
-
-def _segments(bands: Sequence[_Band], width: float) -> list[tuple[list[_Band], list[Span]]]:
-    """Returns runs of bands that have white strips in common, with those that divide the run."""
-    runs: list[tuple[list[_Band], list[Span]]] = []
-    for band in bands:
-        if runs and runs[-1][1]:
-            common = _common(runs[-1][1], band.strips, width)
-            # A single line that closes one of several strips stands behind a table, not in it.
-            if common and (len(band.lines) > 1 or len(common) == len(runs[-1][1])):
-                runs[-1] = ([*runs[-1][0], band], common)
-                continue
-        # A line across the page divides nothing; a run begins where something stands side by side.
-        if runs and len(runs[-1][0]) and not runs[-1][1] and not _inner(band, width):
-            runs[-1][0].append(band)
-        else:
-            runs.append(([band], _inner(band, width)))
-    return runs
-
-
-def _inner(band: _Band, width: float) -> list[Span]:
-    return [strip for strip in band.strips[1:-1] if strip[1] - strip[0] >= width]
-
-
-def _common(gutters: Sequence[Span], strips: Sequence[Span], width: float) -> list[Span]:
-    both = [(max(a[0], b[0]), min(a[1], b[1])) for a in gutters for b in strips]
-    return [span for span in both if span[1] - span[0] >= width]
-
-
-def _column_gutter(lines: Sequence[Line], gutters: Sequence[Span], bands: Sequence[_Band]) -> Span | None:
-    """Returns the first gutter at whose sides text is read downwards; None where it is read across."""
-    for gutter in gutters:
-        middle = sum(gutter) / 2
-        left = [line for line in lines if line.right <= middle]
-        right = [line for line in lines if line.right > middle]
-        if not left or not right:
-            continue
-        if max(line.start for line in left) < min(line.start for line in right):
-            return gutter  # as the file has it
-        n_shared = sum(_has_both(band, middle) for band in bands)
-        is_tall = n_shared >= _COLUMN_BANDS or len(lines) > 2 * len(bands)
-        if is_tall and all(_mean_words(side) >= _PROSE_WORDS for side in (left, right)):
-            return gutter
-    return None
-
-
-def _has_both(band: _Band, middle: float) -> bool:
-    return len({line.right <= middle for line in band.lines}) == 2
-
-
-def _mean_words(lines: Sequence[Line]) -> float:
-    return sum(len(line.words) for line in lines) / len(lines)
-
-
-def _across(lines: Sequence[Line]) -> list[Line]:
-    """Returns the lines from top to bottom, those side by side joined from left to right."""
-    found: list[Line] = []
-    for band in _bands(lines):
-        row = sorted(band.lines, key=lambda line: line.left)
-        if all(line.right <= other.left for line, other in zip(row, row[1:], strict=False)):
-            words = tuple(word for line in row for word in line.words)
-            found.append(Line(words, row[0].start, len(row) > 1))
-        else:
-            found += sorted(band.lines, key=lambda line: (line.top, line.left))
     return found
+
+
+def _edges(lines: Sequence[Line], apart: float) -> list[float]:
+    """Returns where columns may begin: where most lines do, but for the leftmost."""
+    edges: list[float] = []
+    counts: list[int] = []
+    for left in sorted(line.left for line in lines):
+        if not edges or left - edges[-1] > apart:
+            edges.append(left)
+            counts.append(0)
+        counts[-1] += 1
+    by_count = sorted(range(1, len(edges)), key=lambda at: -counts[at])
+    return [edges[at] for at in by_count[:_MOST_EDGES]]
+
+
+def _facing(lines: Sequence[Line], edge: float) -> float:
+    """Returns the height over which lines stand at both sides of an edge; 0 where too few do."""
+    left, right = [line for line in lines if line.left < edge], [line for line in lines if line.left >= edge]
+    if min(len(left), len(right)) < _MIN_COLUMN_ROWS:
+        return 0.0
+    return _bottom(left, right) - max(left[0].top, right[0].top)
+
+
+def _bottom(left: Sequence[Line], right: Sequence[Line]) -> float:
+    """Returns where the first of two columns ends."""
+    return min(max(line.bottom for line in side) for side in (left, right))
+
+
+def _parts(downwards: Sequence[Line], gutter: _Gutter, page: _Page) -> tuple[list[Line], ...]:
+    """Returns what stands above the columns at a gutter, the left one, the right one, and what stands below.
+
+    What stands over or under both columns need not close the gutter, as the number of a page.
+    """
+    lines = downwards[gutter.start : gutter.end]
+    left = [line for line in lines if line.left < gutter.edge]
+    right = [line for line in lines if line.left >= gutter.edge]
+    n_above = sum(line.bottom < left[0].top for line in right)
+    bottom = _bottom(left, right)
+    n_below = _n_set_apart([line for line in left if line.top > bottom], bottom, page)
+    n_left = len(left) - n_below
+    return right[:n_above], left[:n_left], right[n_above:], left[n_left:]
+
+
+def _are_columns(left: Sequence[Line], right: Sequence[Line], page: _Page) -> bool:
+    """True where the sides of a gutter are read one after the other, not row by row."""
+    n_rows = min(len(_rows(left)), len(_rows(right))) if left and right else 0
+    if n_rows < _MIN_COLUMN_ROWS or not _face_each_other(left, right):
+        return False
+    if page.in_file_order and max(line.place for line in left) < min(line.place for line in right):
+        return True
+    widths = [median(line.width for line in side) for side in (left, right)]
+    if min(widths) >= _PROSE_WIDTH * page.line_height:
+        return True
+    fewer, more = sorted((left, right), key=len)
+    n_aligned = sum(any(_are_level(one, other) for other in more) for one in fewer)
+    return n_rows >= _MIN_NARROW_ROWS and n_aligned < _ALIGNED_SHARE * len(fewer)
+
+
+def _n_set_apart(lines: Sequence[Line], bottom: float, page: _Page) -> int:
+    """Returns how many of the last lines of a column stand far below the others, as a footer does."""
+    for at, line in enumerate(lines):
+        if line.top - bottom > _FOOTER_GAP * page.line_height:
+            return len(lines) - at
+        bottom = max(bottom, line.bottom)
+    return 0
+
+
+def _are_level(one: Line, other: Line) -> bool:
+    """True for lines whose middles are at one height, as those of words on one line are."""
+    apart = abs(one.top + one.bottom - other.top - other.bottom) / 2
+    return apart < _LEVEL * min(one.height, other.height)
+
+
+def _face_each_other(left: Sequence[Line], right: Sequence[Line]) -> bool:
+    tops = [min(line.top for line in side) for side in (left, right)]
+    bottoms = [max(line.bottom for line in side) for side in (left, right)]
+    lower = min(bottom - top for top, bottom in zip(tops, bottoms, strict=True))
+    return min(bottoms) - max(tops) >= _FACING_SHARE * lower

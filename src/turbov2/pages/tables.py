@@ -8,13 +8,13 @@ row by row instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from turbov2.pages.lines import Line, around
-from turbov2.types.documents import Box
+from turbov2.pages.lines import Line, Row
 
 _MIN_ROWS, _MIN_COLUMNS = 3, 3
+_TOUCHING = 0.25  # of its height by which a line may reach into the one above: descenders and ascenders
 _MAX_CELL_WORDS = 4.0  # on average
 _LEAST_FILLED = 0.7  # of all cells
 _MOST_MERGED = 0.1  # cells with several numbers: columns whose gaps were too narrow to be seen
@@ -30,34 +30,120 @@ Span = tuple[float, float]
 
 
 class Table(NamedTuple):
-    """Rows of cells; the first is the heading. All rows have the same number of cells."""
+    """Rows, and the cells in each; the first is the heading. All rows have the same number of cells."""
 
-    rows: tuple[tuple[str, ...], ...]
-    box: Box
-
-    @property
-    def text(self) -> str:
-        """The cells of each row on a line of their own."""
-        return "\n".join("  ".join(cell for cell in row if cell) for row in self.rows)
+    rows: tuple[Row, ...]
+    cells: tuple[tuple[str, ...], ...]
 
     @property
     def markdown(self) -> str:
         """As a Markdown table, the first row its heading."""
-        head, *body = (f"| {' | '.join(map(_escaped, row))} |" for row in self.rows)
-        return "\n".join([head, "|" + " --- |" * len(self.rows[0]), *body])
+        head, *body = (f"| {' | '.join(map(_escaped, row))} |" for row in self.cells)
+        return "\n".join([head, "|" + " --- |" * len(self.cells[0]), *body])
 
 
-def table_of(bands: Sequence[Sequence[Line]], gutters: Sequence[Span]) -> Table | None:
+class _Slice(NamedTuple):
+    """Lines of which each shares some height with another, and the white strips between them."""
+
+    lines: list[Line]
+    strips: list[Span]
+
+
+def tables_among(lines: Sequence[Line], gutter_width: float) -> Iterator[Table | list[Line]]:
+    """Yields the tables of a region, and the lines between them, from top to bottom."""
+    rest: list[Line] = []
+    for slices, gutters in _runs(_slices(lines), gutter_width):
+        inside = [each.lines for each in slices]
+        table = _table_of(inside, gutters)
+        if table is None:
+            rest += [line for row in inside for line in row]
+            continue
+        if rest:
+            yield rest
+            rest = []
+        yield table
+    if rest:
+        yield rest
+
+
+def _slices(lines: Sequence[Line]) -> list[_Slice]:
+    """Returns the lines in groups between which a level cut meets none, from top to bottom."""
+    groups: list[list[Line]] = []
+    bottom = float("-inf")
+    for line in sorted(lines, key=lambda line: line.top):
+        if groups and line.top + _TOUCHING * line.height < bottom:
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+        bottom = max(bottom, line.bottom)
+    return [_Slice(group, _strips(group)) for group in groups]
+
+
+def _strips(lines: Sequence[Line]) -> list[Span]:
+    """Returns the horizontal extents that no line covers, the endless ones at both sides included."""
+    strips: list[Span] = []
+    covered = float("-inf")
+    for line in sorted(lines, key=lambda line: line.left):
+        if line.left > covered:
+            strips.append((covered, line.left))
+        covered = max(covered, line.right)
+    return [*strips, (covered, float("inf"))]
+
+
+def _runs(slices: Sequence[_Slice], width: float) -> list[tuple[list[_Slice], list[Span]]]:
+    """Returns runs of slices that have white strips in common, with those that divide the run."""
+    runs: list[tuple[list[_Slice], list[Span]]] = []
+    for each in slices:
+        inner = [strip for strip in each.strips[1:-1] if strip[1] - strip[0] >= width]
+        if runs and runs[-1][1]:
+            last, gutters = runs[-1]
+            common = _common(gutters, each.strips, width)
+            # Columns that have less white in common stand before a table, not in it, if they end before it.
+            is_other = len(common) < len(inner) and _white_between(last[-1], each) > width
+            # A single line that closes one of several strips stands behind a table, not in it.
+            if common and not is_other and (len(each.lines) > 1 or len(common) == len(gutters)):
+                last.append(each)
+                runs[-1] = (last, common)
+                continue
+        # A line across the page divides nothing; a run begins where something stands side by side.
+        if runs and not runs[-1][1] and not inner:
+            runs[-1][0].append(each)
+        else:
+            runs.append(([each], inner))
+    return runs
+
+
+def _white_between(upper: _Slice, lower: _Slice) -> float:
+    return min(line.top for line in lower.lines) - max(line.bottom for line in upper.lines)
+
+
+def _common(gutters: Sequence[Span], strips: Sequence[Span], width: float) -> list[Span]:
+    """Returns what both have in common, as far as it is wide enough. Both stand from left to right."""
+    found: list[Span] = []
+    at = 0
+    for start, end in gutters:
+        while at < len(strips) and strips[at][1] <= start:
+            at += 1
+        while at < len(strips) and strips[at][0] < end:
+            shared = max(start, strips[at][0]), min(end, strips[at][1])
+            if shared[1] - shared[0] >= width:
+                found.append(shared)
+            if strips[at][1] > end:  # it goes on into the next gutter
+                break
+            at += 1
+    return found
+
+
+def _table_of(bands: Sequence[Sequence[Line]], gutters: Sequence[Span]) -> Table | None:
     """Returns the table that these rows of lines are, divided at the gutters; None if that is not sure."""
     if len(bands) < _MIN_ROWS or len(gutters) + 1 < _MIN_COLUMNS:
         return None
     if any(_is_stacked(band) for band in bands):
         return None
     edges = sorted(sum(gutter) / 2 for gutter in gutters)
-    rows = tuple(_row(band, edges) for band in bands)
-    if not _is_sure(rows):
-        return None
-    return Table(rows, around(line.box for band in bands for line in band))
+    rows = tuple(Row(tuple(sorted(band, key=lambda line: line.left))) for band in bands)
+    cells = tuple(_cells(row, edges) for row in rows)
+    return Table(rows, cells) if _is_sure(cells) else None
 
 
 def _is_stacked(band: Sequence[Line]) -> bool:
@@ -66,9 +152,9 @@ def _is_stacked(band: Sequence[Line]) -> bool:
     return any(first[1] > second[0] for first, second in zip(spans, spans[1:], strict=False))
 
 
-def _row(band: Sequence[Line], edges: Sequence[float]) -> tuple[str, ...]:
+def _cells(row: Row, edges: Sequence[float]) -> tuple[str, ...]:
     cells: list[list[str]] = [[] for _ in range(len(edges) + 1)]
-    for line in sorted(band, key=lambda line: line.left):
+    for line in row.lines:
         column = sum(edge <= line.left for edge in edges)
         cells[column].append(line.text)
     return tuple(" ".join(cell) for cell in cells)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from turbov2.types.embed import EmbedResult, OutputKind
-from turbov2.types.images import Label
+from turbov2.types.images import Label, TextLine
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, from the upper left corner of the page
 BlockKind = Literal["heading", "paragraph", "list", "table"]
@@ -62,12 +62,16 @@ class PageRoute(msgspec.Struct, frozen=True):
 
 
 class Block(msgspec.Struct, frozen=True):
-    """A part of a page. text: a table's is Markdown. level: of a heading, from 1; else 0."""
+    """A part of a page. text: running, of a table as Markdown. level: of a heading, from 1; else 0.
+
+    rows: its lines as they were printed, those side by side in one row; none of what nobody printed.
+    """
 
     kind: BlockKind
     text: str
     box: Box
     level: int = 0
+    rows: tuple[tuple[TextLine, ...], ...] = ()
 
 
 class Chunk(msgspec.Struct, frozen=True):

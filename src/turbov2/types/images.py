@@ -61,7 +61,7 @@ class TextLine(msgspec.Struct, frozen=True):
 
 
 class ReadPage(msgspec.Struct, frozen=True, tag="page"):
-    """The lines of a page in reading order.
+    """The lines of a page, in the order they were found.
 
     turned_degrees: by how much, clockwise, the page was turned to be read.
     """

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from turbov2.types.documents import Block
 from turbov2.types.images import TextLine
 
 TextSource = Literal["text_layer", "ocr"]
@@ -26,7 +27,7 @@ class ReadRequest(msgspec.Struct, frozen=True):
 
 
 class ReadResult(msgspec.Struct, frozen=True):
-    """The answer: a page's lines in reading order.
+    """The answer: a page's blocks in reading order.
 
     Boxes are in pixels of the upright image, `width_px` by `height_px`; a PDF's page counts as one of
     150 dpi, wherever its text came from.
@@ -35,7 +36,7 @@ class ReadResult(msgspec.Struct, frozen=True):
 
     model: str  # catalogue name of the model that was asked
     source: TextSource
-    lines: tuple[TextLine, ...]
+    blocks: tuple[Block, ...]
     turned_degrees: int
     format: str  # of the file, by its first bytes
     page: int
@@ -49,3 +50,8 @@ class ReadResult(msgspec.Struct, frozen=True):
     inference_ns: int = 0
     n_tokens: int = 0  # an image has none; the ledger counts them
     tokenize_ns: int = 0
+
+    @property
+    def lines(self) -> list[TextLine]:
+        """The lines of its blocks, in reading order."""
+        return [line for block in self.blocks for row in block.rows for line in row]

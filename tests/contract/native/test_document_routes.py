@@ -112,7 +112,7 @@ def test_the_documented_shape(server: RunningServer) -> None:
     assert (first["done"], first["total"], first["width"], first["height"], first["unit"]) == (
         1, 3, 612, 792, "pt",
     )  # fmt: skip
-    assert first["text"].splitlines()[:2] == ["Chapter one", f"{PROSE} 0"]
+    assert first["text"].splitlines()[:3] == ["Chapter one", "", f"{PROSE} 0"]
     assert first["markdown"].startswith(f"# Chapter one\n\n{PROSE} 0 ")
     assert first["error"] is None
     assert set(first["times_ms"]) == {"decode", "classify", "text", "ocr", "vlm", "embed", "total"}

@@ -84,11 +84,53 @@ def test_json_in_and_out(server: RunningServer, document: bytes) -> None:
 def test_markdown_and_hocr(server: RunningServer, document: bytes) -> None:
     written = ask(server, document, format="markdown")
     assert written.headers["content-type"].startswith("text/markdown")
-    assert written.text == f"Page 1: {PROSE[0]}\n{PROSE[1]}\n"
+    assert written.text == f"Page 1: {PROSE[0]} {PROSE[1]}\n"
     marked = ask(server, document, format="hocr", pages="1-2")
     assert marked.headers["content-type"].startswith("application/xhtml+xml")
     classes = [each.get("class") for each in ElementTree.fromstring(marked.content).iter()]
     assert (classes.count("ocr_page"), classes.count("ocr_line")) == (2, 4)
+
+
+ROWS = (("City", "People", "Area"), ("Paris", "2102650", "105.4"), ("Rome", "2748109", "1285"))
+ROWS += (("Oslo", "709037", "454"), ("Bern", "134591", "51.6"))
+
+
+def paper() -> bytes:
+    """Returns a page with a title, two columns written row by row, and a table."""
+    texts = [(24, 72, 740, "Cities by the river")]
+    for at, pair in enumerate(zip(LEFT_COLUMN, RIGHT_COLUMN, strict=True)):
+        texts += [(12, left, 700 - 16 * at, text) for left, text in zip((72, 320), pair, strict=True)]
+    for at, row in enumerate(ROWS):
+        texts += [(12, left, 560 - 20 * at, cell) for left, cell in zip((72, 220, 370), row, strict=True)]
+    return pdf("".join(f"BT /F {size} Tf {x} {y} Td ({text}) Tj ET " for size, x, y, text in texts))
+
+
+def rendered(file: bytes) -> bytes:
+    """Returns the first page as a picture of 150 dpi."""
+    import pypdfium2
+
+    picture = io.BytesIO()
+    pypdfium2.PdfDocument(file)[0].render(scale=150 / 72).to_pil().save(picture, "PNG")
+    return picture.getvalue()
+
+
+def assert_both_say_the_same(server: RunningServer, file: bytes, **fields: str) -> None:
+    """/api/ocr and /api/documents give one text and one Markdown, columns and table in their order."""
+    answer = server.http.post("/api/documents", files={"file": ("page", file)}, data={"classify": "no"})
+    (page,) = answer.json()["pages"]
+    (read,) = ask(server, file, format="json", **fields).json()["pages"]
+    assert read["text"] == page["text"]
+    assert ask(server, file, format="markdown", **fields).text == page["markdown"] + "\n"
+    table = "\n".join(
+        ["| City | People | Area |", "| --- | --- | --- |"] + [f"| {' | '.join(row)} |" for row in ROWS[1:]]
+    )
+    prose = "\n\n".join(map(" ".join, (LEFT_COLUMN, RIGHT_COLUMN)))
+    assert page["markdown"] == f"# Cities by the river\n\n{prose}\n\n{table}"
+    assert [line["text"] for line in read["lines"][1:5]] == list(LEFT_COLUMN)
+
+
+def test_documents_say_the_same_of_a_text_layer(server: RunningServer) -> None:
+    assert_both_say_the_same(server, paper())
 
 
 def test_a_locked_pdf(server: RunningServer) -> None:
@@ -139,6 +181,9 @@ class TestPictures:
         assert [line["text"] for line in page["lines"]] == [HEADING, *LEFT_COLUMN, *RIGHT_COLUMN]
         assert (page["source"], page["width"], page["height"]) == ("ocr", 1000, 460)
         assert page["inference_ms"] > 0
+
+    def test_documents_say_the_same_of_a_picture(self, server: RunningServer) -> None:
+        assert_both_say_the_same(server, rendered(paper()))
 
     def test_a_pdf_without_its_text_layer(self, server: RunningServer) -> None:
         answer = ask(server, pdf(sheet(PROSE[0])), format="json", use_text_layer="false").json()

@@ -1,4 +1,4 @@
-"""The model that reads pages: detect lines, turn the page if need be, read each line, put them in order."""
+"""The model that reads pages: detect lines, turn the page if need be, read each line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from turbov2.backends.rapid_ocr.turning import (
     voters,
 )
 from turbov2.errors import LoadFailed, NotCapable
-from turbov2.pages.order import reading_order
 from turbov2.types import ImageNeed, ImageTask, Loaded, LoadSpec, ReadPage, ReadTask, Seen, TextLine, TextWord
 
 if TYPE_CHECKING:
@@ -91,8 +90,7 @@ class RapidOcrBackend:
         height, width = pixels.shape[:2]
         page, quads, degrees = self._upright(np.ascontiguousarray(pixels[:, :, ::-1]), task.turns)
         lines = [line for line in self._read(page, quads) if line.confidence >= _LEAST_CONFIDENCE]
-        order = reading_order(np.array([line.quad for line in lines]).reshape(-1, 8))
-        return ReadPage(tuple(_text_line(lines[at], degrees, width, height) for at in order), degrees)
+        return ReadPage(tuple(_text_line(line, degrees, width, height) for line in lines), degrees)
 
     def free_caches(self) -> None:
         """Nothing is kept."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from turbov2.engine.documents.eyes import Eyes
 from turbov2.engine.documents.routing import choose_route
-from turbov2.engine.documents.texts import PageText, text_of_layer, text_of_lines, text_of_vision
+from turbov2.engine.documents.texts import PageText, text_of_layer, text_of_read, text_of_vision
 from turbov2.engine.lanes import lane_of
 from turbov2.engine.reading import DrawnPage
 from turbov2.errors import CapacityError, DeadlineExceeded, InvalidRequest, RequestError, TurboError
@@ -221,7 +221,7 @@ class _Reading:
         picture, work.picture = work.picture, None
         read = await self.eyes.read(picture, self.request, self.context)
         scale = page.width / read.width_px
-        work.content = await asyncio.to_thread(text_of_lines, read, scale, self.request.chunk_chars)
+        work.content = await asyncio.to_thread(text_of_read, read, scale, self.request.chunk_chars)
 
     async def _embed_chunks(self, work: _PageWork, model: str) -> None:
         texts = [chunk.text for chunk in work.content.chunks]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from turbov2.engine.layers import POINT_DPI, lines_of, scaled
 from turbov2.media import Page
 from turbov2.pages.chunks import chunks_of
-from turbov2.pages.layout import Layout, lay_out
-from turbov2.pages.lines import Line, Word
 from turbov2.pages.structure import blocks_of
-from turbov2.types import Block, Box, Chunk, ReadResult, TextLine
+from turbov2.pages.writing import plain_text
+from turbov2.types import Block, Box, Chunk, ReadResult
 
 
 class PageText(NamedTuple):
@@ -22,13 +24,12 @@ class PageText(NamedTuple):
 
 def text_of_layer(page: Page, chunk_chars: int) -> PageText:
     """Returns what the page's own text layer says."""
-    words = [Word(text, *box) for text, box in zip(page.words, page.boxes.tolist(), strict=True)]
-    return _page_text(lay_out(words, page.lines.tolist()), chunk_chars)
+    return _page_text(blocks_of(lines_of(page, POINT_DPI), in_file_order=True), chunk_chars)
 
 
-def text_of_lines(read: ReadResult, scale: float, chunk_chars: int) -> PageText:
+def text_of_read(read: ReadResult, scale: float, chunk_chars: int) -> PageText:
     """Returns what was read. scale: units of the page per pixel of the upright picture."""
-    return _page_text([_line(line, scale) for line in read.lines if line.text.strip()], chunk_chars)
+    return _page_text(tuple(_scaled(block, scale) for block in read.blocks), chunk_chars)
 
 
 def text_of_vision(vision: str, box: Box, chunk_chars: int) -> PageText:
@@ -38,18 +39,11 @@ def text_of_vision(vision: str, box: Box, chunk_chars: int) -> PageText:
     return PageText(vision, blocks, chunks_of(blocks, chunk_chars) if chunk_chars else ())
 
 
-def _page_text(layout: Layout, chunk_chars: int) -> PageText:
-    blocks = blocks_of(layout)
-    text = "\n".join(piece.text for piece in layout)
-    return PageText(text, blocks, chunks_of(blocks, chunk_chars) if chunk_chars else ())
+def _page_text(blocks: tuple[Block, ...], chunk_chars: int) -> PageText:
+    return PageText(plain_text(blocks), blocks, chunks_of(blocks, chunk_chars) if chunk_chars else ())
 
 
-def _line(line: TextLine, scale: float) -> Line:
-    words = [(word.text, (word.left, word.top, word.right, word.bottom)) for word in line.words]
-    words = words or [(line.text, _bounds(line))]
-    return Line(tuple(Word(text, *(scale * side for side in box)) for text, box in words), printed=line.text)
-
-
-def _bounds(line: TextLine) -> Box:
-    xs, ys = line.quad[0::2], line.quad[1::2]
-    return min(xs), min(ys), max(xs), max(ys)
+def _scaled(block: Block, factor: float) -> Block:
+    rows = tuple(tuple(scaled(line, factor) for line in row) for row in block.rows)
+    left, top, right, bottom = (round(factor * side, 1) for side in block.box)
+    return replace(block, box=(left, top, right, bottom), rows=rows)

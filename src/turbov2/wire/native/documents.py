@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from turbov2.errors import InvalidRequest
-from turbov2.pages.markup import markdown_of
+from turbov2.pages.writing import markdown
 from turbov2.types import Block, Box, Chunk, DocumentRequest, EmbedResult, OutputKind, PageResult, PageRoute
 from turbov2.types.embed import SparseRows
 from turbov2.wire._keep_alive import parse_keep_alive_s
@@ -93,7 +93,7 @@ def render_page(page: PageResult) -> bytes:
         "unit": unit,
         "route": None if page.route is None else _route(page.route),
         "text": page.text,
-        "markdown": markdown_of(page.blocks),
+        "markdown": markdown(page.blocks),
         "tables": [_table(block) for block in page.blocks if block.kind == "table"],
         "times_ms": {
             stage.removesuffix("_ns"): round(getattr(page.times, stage) / 1e6, _DIGITS)

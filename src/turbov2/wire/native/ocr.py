@@ -75,15 +75,15 @@ def _pages(form: MediaForm) -> str:
 
 
 def _as_text(asked: AskedOcr, results: Sequence[ReadResult]) -> str:
-    return _PAGE_BREAK.join(plain_text(result.lines) + "\n" for result in results)
+    return _PAGE_BREAK.join(plain_text(result.blocks) + "\n" for result in results)
 
 
 def _as_markdown(asked: AskedOcr, results: Sequence[ReadResult]) -> str:
-    return _RULE.join(markdown(result.lines) for result in results) + "\n"
+    return _RULE.join(markdown(result.blocks) for result in results) + "\n"
 
 
 def _as_hocr(asked: AskedOcr, results: Sequence[ReadResult]) -> str:
-    pages = [HocrPage(each.page, each.width_px, each.height_px, each.lines) for each in results]
+    pages = [HocrPage(each.page, each.width_px, each.height_px, each.blocks) for each in results]
     return hocr(pages, asked.title, f"turbov2 {turbov2.__version__} {results[0].model}")
 
 
@@ -106,7 +106,7 @@ def _page(result: ReadResult) -> dict[str, Any]:
         "width": result.width_px,
         "height": result.height_px,
         "turned_degrees": result.turned_degrees,
-        "text": plain_text(result.lines),
+        "text": plain_text(result.blocks),
         "lines": [_line(line) for line in result.lines],
         "total_ms": _ms(result.total_ns),
         "decode_ms": _ms(result.decode_ns),
