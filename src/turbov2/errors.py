@@ -204,6 +204,14 @@ class NotFinite(BackendError):
     code = "not_finite"
 
 
+def is_want_of_room(error: TurboError) -> bool:
+    """True where the server had no room: what comes next would meet it too.
+
+    A time limit passed is no such thing: decoding has one for each page, and a request's own is a cancel.
+    """
+    return isinstance(error, CapacityError) and not isinstance(error, DeadlineExceeded)
+
+
 def _subclasses(root: type[TurboError]) -> dict[str, type[TurboError]]:
     found = {root.code: root}
     for child in root.__subclasses__():

@@ -19,6 +19,7 @@ from turbov2.errors import (
     DeadlineExceeded,
     InferenceFailed,
     InvalidRequest,
+    ModelNotFound,
     ModelUnavailable,
     QueueFull,
 )
@@ -72,13 +73,16 @@ class Eyes:
     def __init__(self) -> None:
         self.judgements: dict[int, Judgement | Exception] = {}
         self.readings: dict[int, Exception] = {}
+        self.absent: Exception | None = None
+        self.descriptions: dict[int, Exception] = {}
         self.n_judged = self.n_reading = 0
         self.pause = asyncio.Event()
         self.pause.set()
         self.has_begun = asyncio.Event()
 
-    def check(self, request: DocumentRequest) -> None:
-        pass
+    async def check(self, request: DocumentRequest) -> None:
+        if self.absent is not None:
+            raise self.absent
 
     async def judge(
         self, document: Document, index: int, request: DocumentRequest, context: Context
@@ -108,6 +112,8 @@ class Eyes:
     async def describe(
         self, document: Document, index: int, request: DocumentRequest, context: Context
     ) -> Described:
+        if error := self.descriptions.get(index):
+            raise error
         return Described(f"A chart on page {index + 1}.", is_cut=index == 2)
 
 
@@ -249,6 +255,33 @@ async def test_the_vlm_looks_at_high_pages_only() -> None:
     assert [chunk.text for chunk in pages[1].chunks] == ["page 2", "A chart on page 2."]
     cut = [page.route is not None and "limit of tokens" in page.route.reason for page in pages]
     assert cut == [False, False, True]
+
+
+async def test_a_model_that_is_not_here_is_told_before_any_page() -> None:
+    reader = Reader()
+    reader.eyes.absent = ModelUnavailable("no such library")
+    with pytest.raises(ModelUnavailable):
+        await reader.read(b"sound sound", vlm="v")
+    assert reader.files.seen == []
+
+
+async def test_a_vlm_that_vanishes_is_the_error_of_its_page() -> None:
+    reader = Reader()
+    reader.eyes.judgements = {1: HIGH, 2: HIGH}
+    reader.eyes.descriptions = {1: ModelNotFound("its weights are gone")}
+    pages = await reader.read(b"sound none none sound", vlm="v")
+    assert [page.error.code if page.error else "" for page in pages] == ["", "model_not_found", "", ""]
+    assert pages[2].vision == "A chart on page 3."
+
+
+async def test_a_check_tells_what_reading_would() -> None:
+    reader = Reader()
+    await reader.documents.check(DocumentRequest(b"sound sound", pages="2"))
+    with pytest.raises(InvalidRequest, match="2 pages"):
+        await reader.documents.check(DocumentRequest(b"sound sound", pages="3"))
+    with pytest.raises(BadMedia):
+        await reader.documents.check(DocumentRequest(b"broken"))
+    assert reader.files.seen == []
 
 
 @pytest.mark.parametrize("fields", [{"vlm": "v", "classifier": None}, {"embed_model": "m"}])

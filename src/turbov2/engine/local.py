@@ -96,7 +96,7 @@ class LocalEngine:
         self._reading = Reading(catalog, running, self._pictures, ledger)
         images = PromptImages(self._pictures, settings.max_images, settings.media_max_pixels)
         self._chatting = Chatting(catalog, running, self._pictures, images, ledger)
-        eyes = ModelEyes(catalog, self._classifying, self._reading, self._chatting)
+        eyes = ModelEyes(self._shelf, self._classifying, self._reading, self._chatting)
         self._documents = Documents(decoder, eyes, self._embedding)
         self._is_started = False
 
@@ -140,13 +140,19 @@ class LocalEngine:
         """Returns the lines of a page; see Engine."""
         return await self._reading(request, context)
 
-    def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
+    def read_pages(
+        self, request: ReadRequest, pages: str, context: Context
+    ) -> AsyncGenerator[ReadResult, None]:
         """Yields the lines of several pages; see Engine."""
         return self._reading.pages(request, pages, context)
 
     def documents(self, request: DocumentRequest, context: Context) -> AsyncGenerator[PageResult, None]:
         """Yields a file's pages as they are read; see Engine."""
         return self._documents(request, context)
+
+    async def check_documents(self, request: DocumentRequest) -> None:
+        """Raises: what is wrong with all pages; see Engine."""
+        await self._documents.check(request)
 
     def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer as it is written; see Engine."""

@@ -52,14 +52,22 @@ class Engine(Protocol):
     async def read(self, request: ReadRequest, context: Context) -> ReadResult:
         """Returns the lines of a page in reading order. Raises: RequestError, CapacityError, BackendError."""
 
-    def read_pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
-        """Yields the same of `pages`, as in "1-3,7", one by one; empty: of all. `request.page` is unused."""
+    def read_pages(
+        self, request: ReadRequest, pages: str, context: Context
+    ) -> AsyncGenerator[ReadResult, None]:
+        """Yields the same of `pages`, as in "1-3,7", one by one; empty: of all. `request.page` is unused.
+
+        Closing it stops the work.
+        """
 
     def documents(self, request: DocumentRequest, context: Context) -> AsyncGenerator[PageResult, None]:
         """Yields a file's pages as they are read, bad ones with their error. Closing it stops the work.
 
         Raises: RequestError for the file or what was asked; CapacityError where room ran out.
         """
+
+    async def check_documents(self, request: DocumentRequest) -> None:
+        """Raises: what `documents` would before its first page. Reads nothing but the file's outline."""
 
     def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer's text as it is written, and last a ChatResult. Closing it stops the model.

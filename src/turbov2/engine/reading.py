@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from turbov2.batching import LookJob
 from turbov2.catalog import Catalog, ModelSpec
@@ -14,10 +16,11 @@ from turbov2.engine.lanes import lane_of
 from turbov2.engine.layers import lines_of, page_size_px, scaled
 from turbov2.engine.pictures import READING_DPI, Pictures
 from turbov2.engine.running import Running
+from turbov2.errors import TurboError, is_want_of_room
 from turbov2.media import Document, Image, Page, page_indices
 from turbov2.obs.ledger import Ledger
 from turbov2.pages.structure import blocks_of
-from turbov2.types import Context, Lane, ReadPage, ReadRequest, ReadResult, ReadTask
+from turbov2.types import Context, Lane, PageError, ReadPage, ReadRequest, ReadResult, ReadTask
 
 _TASK = ReadTask()
 _PDF = "PDF"
@@ -48,12 +51,21 @@ class Reading:
         document = await self._pictures.open(request.payload, request.password)
         return await self._page(spec, document, request, request.page, context)
 
-    async def pages(self, request: ReadRequest, pages: str, context: Context) -> AsyncIterator[ReadResult]:
+    async def pages(
+        self, request: ReadRequest, pages: str, context: Context
+    ) -> AsyncGenerator[ReadResult, None]:
         """Yields the lines of several pages; see Engine."""
         spec = self._resolved(request.model)
         document = await self._pictures.open(request.payload, request.password)
-        for page in page_indices(pages, document.n_pages):
-            yield await self._page(spec, document, request, page, context)
+        wanted = page_indices(pages, document.n_pages)
+        for position, page in enumerate(wanted):
+            try:
+                result = await self._page(spec, document, request, page, context)
+            except TurboError as error:
+                if not request.is_partial_ok or is_want_of_room(error):
+                    raise
+                result = _unread(spec, document, page, error)
+            yield replace(result, position=position, n_wanted=len(wanted))
 
     def _resolved(self, model: str) -> ModelSpec:
         spec = self._catalog.resolve(model)
@@ -157,6 +169,23 @@ class Reading:
             queue_ns=found.queue_ns,
             inference_ns=found.inference_ns,
         )
+
+
+def _unread(spec: ModelSpec, document: Document, page: int, error: TurboError) -> ReadResult:
+    return ReadResult(
+        model=spec.name,
+        source=None,
+        blocks=(),
+        turned_degrees=0,
+        format=document.format,
+        page=page,
+        n_pages=document.n_pages,
+        width_px=0,
+        height_px=0,
+        load_ns=0,
+        total_ns=0,
+        error=PageError(error.code, error.message),
+    )
 
 
 def _factor(image: Image) -> float:

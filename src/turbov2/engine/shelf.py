@@ -50,17 +50,26 @@ class Shelf:
             return _status(spec, None, "absent", *self._why_absent(spec))
         return _status(spec, installed, "installed", "", "")
 
-    def load_spec(self, spec: ModelSpec) -> LoadSpec:
-        """Returns what a runner needs, pulling the weights first if that is allowed.
+    def check_here(self, spec: ModelSpec) -> Installed | None:
+        """Returns the weights; None where they are not here but are fetched unasked, on first use.
 
-        Raises: ModelUnavailable, ModelNotFound when the weights are not here, PullFailed.
+        Raises: ModelUnavailable, ModelNotFound where neither will do.
         """
         reason, fix = self.obstacle(spec)
         if reason:
             raise ModelUnavailable(f"model '{spec.name}' cannot run here: {reason}; {fix}", param="model")
         installed = self._store.locate(spec)
-        if installed is None:
-            installed = self._pull_unasked(spec)
+        if installed is None and not self._is_fetched_unasked(spec):
+            reason, fix = self._why_absent(spec)
+            raise ModelNotFound(f"model '{spec.name}' is {reason}: {fix}", param="model")
+        return installed
+
+    def load_spec(self, spec: ModelSpec) -> LoadSpec:
+        """Returns what a runner needs, pulling the weights first if that is allowed.
+
+        Raises: ModelUnavailable, ModelNotFound when the weights are not here, PullFailed.
+        """
+        installed = self.check_here(spec) or self._store.pull(spec, lambda progress: None)
         if spec.name not in self._verified:
             self._store.verify(spec)
             self._verified.add(spec.name)
@@ -82,11 +91,8 @@ class Shelf:
         self._verified.discard(spec.name)
         return self._store.delete(spec)
 
-    def _pull_unasked(self, spec: ModelSpec) -> Installed:
-        if isinstance(spec.weights, PathWeights) or not (self._auto_pull and is_pinned(spec)):
-            reason, fix = self._why_absent(spec)
-            raise ModelNotFound(f"model '{spec.name}' is {reason}: {fix}", param="model")
-        return self._store.pull(spec, lambda progress: None)
+    def _is_fetched_unasked(self, spec: ModelSpec) -> bool:
+        return not isinstance(spec.weights, PathWeights) and self._auto_pull and is_pinned(spec)
 
     def _why_absent(self, spec: ModelSpec) -> tuple[str, str]:
         if isinstance(spec.weights, PathWeights):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from turbov2.types.documents import Block
+from turbov2.types.documents import Block, PageError
 from turbov2.types.images import TextLine
 
 TextSource = Literal["text_layer", "ocr"]
@@ -16,6 +16,7 @@ class ReadRequest(msgspec.Struct, frozen=True):
     """A page image, or a document of which page `page` is meant, from 0. `model` is a name of the catalogue.
 
     use_text_layer: a PDF page's own text is taken where it is sound, and only other pages are looked at.
+    is_partial_ok: of several pages, one that cannot be read comes with its error and the others go on.
     """
 
     model: str
@@ -24,6 +25,7 @@ class ReadRequest(msgspec.Struct, frozen=True):
     password: str | None = None
     use_text_layer: bool = True
     keep_alive_s: float | None = None  # None: as said last, at first the default; inf: for ever
+    is_partial_ok: bool = False
 
 
 class ReadResult(msgspec.Struct, frozen=True):
@@ -32,10 +34,11 @@ class ReadResult(msgspec.Struct, frozen=True):
     Boxes are in pixels of the upright image, `width_px` by `height_px`; a PDF's page counts as one of
     150 dpi, wherever its text came from.
     turned_degrees: by how much, clockwise, the page was turned to be read; boxes are of the page as it came.
+    position, n_wanted: which of how many pages asked for. error: why it has no text, and perhaps no size.
     """
 
     model: str  # catalogue name of the model that was asked
-    source: TextSource
+    source: TextSource | None
     blocks: tuple[Block, ...]
     turned_degrees: int
     format: str  # of the file, by its first bytes
@@ -45,6 +48,9 @@ class ReadResult(msgspec.Struct, frozen=True):
     height_px: int
     load_ns: int
     total_ns: int
+    position: int = 0
+    n_wanted: int = 1
+    error: PageError | None = None
     decode_ns: int = 0
     queue_ns: int = 0
     inference_ns: int = 0

@@ -23,6 +23,7 @@ from tests.support.pdfs import pdf
 from tests.support.server import (
     DEADLINE_S,
     INLINE,
+    REAL,
     MakeServer,
     RunningServer,
     fake_model,
@@ -34,6 +35,7 @@ from tests.support.tiny_classifier import SCALE, THRESHOLD, make_classifier
 from turbov2.backends.classifier import SETTINGS, ClassifierSettings
 
 PROSE = "The quick brown fox jumps over the lazy dog and then it sleeps until the evening comes"
+GONE, GONE_VLM, UNBUILT_VLM = "embedder-gone", "vlm-gone", "vlm-unbuilt"
 JOB_FIELDS = {
     "id", "kind", "state", "done", "total", "created_at", "started_at", "ended_at", "error", "results",
     "next",
@@ -62,6 +64,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     )
     scribe = fake_model("scribe", folder, runner="thread", capability="vision", is_writer=True)
     table += scribe.replace("dimensions = 8\n", "")
+    table += "".join(
+        f'[models."{name}"]\ncapability = "{capability}"\nbackend = "{backend}"\nrunner = "process"\n'
+        f'[models."{name}".weights]\nkind = "path"\npath = "/nowhere"\n'
+        for name, capability, backend in (
+            (GONE, "embed", "fake"), (GONE_VLM, "vision", "fake"), (UNBUILT_VLM, "vision", "abacus"),
+        )
+    )  # fmt: skip
     with RunningServer(folder, models=table + fake_model(INLINE, folder)) as running:
         yield running
 
@@ -317,14 +326,40 @@ def test_results_page_by_page(server: RunningServer) -> None:
 
 
 def test_a_job_that_fails(server: RunningServer) -> None:
-    job = ended(server, begin(server, pages="9")["id"])
-    assert job["state"] == "failed"
+    job = ended(server, begin(server, embed=REAL, outputs="sparse")["id"])
+    assert (job["state"], job["done"]) == ("failed", 0)
     assert job["error"]["code"] == "invalid_request"
-    assert "3 pages" in job["error"]["message"]
+    assert "sparse" in job["error"]["message"]
 
 
-def test_a_job_for_a_model_that_is_not_there_is_refused_at_once(server: RunningServer) -> None:
-    ollama_error(read(server, job="true", embed="no-such-model"), 404)
+@pytest.mark.parametrize(
+    ("file", "fields", "status", "said"),
+    [
+        (BOOK, {"embed": "no-such-model"}, 404, "no-such-model"),
+        (BOOK, {"embed": "rapidocr"}, 400, "does not embed"),
+        (BOOK, {"embed": GONE}, 404, "not here"),
+        (BOOK, {"pages": "2-9"}, 400, "3 pages"),
+        (BOOK, {"vlm": INLINE}, 400, "does not see"),
+        (BOOK[:900], {}, 400, "PDF"),
+        (b"plain text, no document at all", {}, 415, ""),
+        (pdf(text_page("Secret"), password="sesame"), {}, 400, "password"),
+    ],
+)
+def test_a_job_that_cannot_be_done_is_refused_at_once(
+    server: RunningServer, file: bytes, fields: dict[str, str], status: int, said: str
+) -> None:
+    n_jobs = len(server.http.get("/api/jobs").json()["jobs"])
+    assert said in ollama_error(read(server, file, job="true", **fields), status)
+    assert len(server.http.get("/api/jobs").json()["jobs"]) == n_jobs
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": "true"}, {"job": "true"}])
+def test_a_vlm_that_is_not_here_is_told_before_any_page(
+    server: RunningServer, fields: dict[str, str]
+) -> None:
+    """Page 3 alone is HIGH; the answer does not wait for it."""
+    assert "not here" in ollama_error(read(server, vlm=GONE_VLM, **fields), 404)
+    assert "not built yet" in ollama_error(read(server, vlm=UNBUILT_VLM, **fields), 501)
 
 
 def test_events_of_a_job(server: RunningServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ pytest.importorskip("pypdfium2", reason="reads documents: needs pypdfium2")
 from tests.support.pdfs import pdf
 from tests.support.pictures import packed
 from tests.support.printed import HEADING, LEFT_COLUMN, RIGHT_COLUMN, two_columns
-from tests.support.server import REAL, RunningServer, ollama_error
+from tests.support.server import REAL, RunningServer, metric, ollama_error
 
 PROSE = ("The mill stands by the river", "and turns when the snow melts.")
 
@@ -133,6 +134,52 @@ def test_documents_say_the_same_of_a_text_layer(server: RunningServer) -> None:
     assert_both_say_the_same(server, paper())
 
 
+def lines_of(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+@pytest.mark.parametrize("format", ["text", "markdown", "hocr", "json"])
+def test_a_stream_of_pages(server: RunningServer, document: bytes, format: str) -> None:
+    *pages, last = lines_of(ask(server, document, pages="1,3", format=format, stream="true"))
+    assert [(page["page"], page["done"], page["total"]) for page in pages] == [(1, 1, 2), (3, 2, 2)]
+    assert last == {"status": "success", "pages": 2, "page_count": 3}
+    whole = ask(server, document, pages="3", format=format)
+    if format == "json":
+        (alone,) = whole.json()["pages"]
+        assert (pages[1]["text"], pages[1]["lines"]) == (alone["text"], alone["lines"])
+        assert set(pages[1]) == set(alone)
+    else:
+        assert pages[1][format].rstrip("\n") == whole.text.rstrip("\n")
+
+
+def test_a_stream_of_events(server: RunningServer, document: bytes) -> None:
+    answer = server.http.post(
+        "/api/ocr", files={"file": document}, data={"pages": "all"}, headers={"accept": "text/event-stream"}
+    )
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    names = [line for line in answer.text.splitlines() if line.startswith("event: ")]
+    assert names == ["event: page"] * 3 + ["event: done"]
+
+
+def test_a_bad_page_does_not_end_a_stream(server: RunningServer) -> None:
+    """A page that is none; asked for alone, or not as a stream, it is an error with a status of its own."""
+    book = pdf(*(sheet(f"Page {number}") for number in (1, 2, 3)))
+    broken = book.replace(b"/Type /Page /Parent", b"/Type /Pige /Parent", 2).replace(b"/Pige", b"/Page", 1)
+    *pages, last = lines_of(ask(server, broken, pages="all", stream="true"))
+    assert [page["error"]["code"] if page["error"] else None for page in pages] == [None, "bad_media", None]
+    assert [page["text"][:6] for page in pages] == ["Page 1", "", "Page 3"]
+    assert (pages[1]["page"], pages[1]["source"]) == (2, None)
+    assert last["pages"] == 3
+    assert "page 2" in ollama_error(ask(server, broken, pages="all"), 400)
+
+
+@pytest.mark.parametrize("fields", [{"pages": "4"}, {"password": "x", "pages": "no"}, {"model": REAL}])
+def test_a_stream_that_cannot_begin(server: RunningServer, document: bytes, fields: dict[str, str]) -> None:
+    ollama_error(ask(server, document, stream="true", **fields), 400)
+
+
 def test_a_locked_pdf(server: RunningServer) -> None:
     locked = pdf(sheet("Secret"), password="swordfish")
     assert "password" in ollama_error(ask(server, locked), 400)
@@ -201,3 +248,20 @@ class TestPictures:
         assert page["text"].startswith(HEADING)
         assert (page["width"], page["height"]) == (5000, 2300)
         assert page["lines"][0]["words"][0]["box"][0] == pytest.approx(5 * 262, abs=30)
+
+    def test_who_leaves_a_stream_stops_it_within_a_page(self, server: RunningServer) -> None:
+        book = pdf(*(sheet(f"Page {number}") for number in range(12)))
+        form = {"files": {"file": book}, "data": {"pages": "all", "use_text_layer": "no", "stream": "true"}}
+        n_before = n_read(server)
+        url = f"{server.base_url}/api/ocr"
+        with httpx.stream("POST", url, timeout=60, **form) as answer:  # type: ignore[arg-type]
+            assert json.loads(next(answer.iter_lines()))["text"].startswith("Page 0")
+        n_asked = n_read(server)
+        assert n_asked <= n_before + 3
+        # Whoever comes next is served at once, and when that is done no other page was begun.
+        assert ask(server, book, use_text_layer="no").text.startswith("Page 0")
+        assert n_read(server) <= n_asked + 2
+
+
+def n_read(server: RunningServer) -> float:
+    return metric(server, "turbov2_requests_accepted_total", model="rapidocr")

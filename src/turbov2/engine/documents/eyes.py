@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple, Protocol
 
-from turbov2.catalog import Catalog
+from turbov2.catalog import ModelSpec
 from turbov2.engine.chatting import Chatting
 from turbov2.engine.checks import check_classifies, check_embeds, check_reads, check_sees
 from turbov2.engine.classifying import Classifying
 from turbov2.engine.reading import DrawnPage, Reading
+from turbov2.engine.shelf import Shelf
 from turbov2.media import Document
 from turbov2.types import (
     ChatRequest,
@@ -41,8 +43,12 @@ class Described(NamedTuple):
 class Eyes(Protocol):
     """What a pipeline wants of models that look."""
 
-    def check(self, request: DocumentRequest) -> None:
-        """Raises: ModelNotFound, NotCapable for a model that cannot do its part."""
+    async def check(self, request: DocumentRequest) -> None:
+        """Raises: ModelNotFound, NotCapable, ModelUnavailable for a model that cannot do its part.
+
+        The classifier, and the model that reads, need not be here: no guess stands in for the one, and pages
+        with a sound text layer do without the other.
+        """
 
     async def judge(
         self, document: Document, index: int, request: DocumentRequest, context: Context
@@ -72,23 +78,27 @@ _DESCRIBED = Sampling(max_tokens=2048)
 class ModelEyes:
     """The eyes of one engine: its own operations, on a document that is open."""
 
-    def __init__(
-        self, catalog: Catalog, classifying: Classifying, reading: Reading, chatting: Chatting
-    ) -> None:
-        self._catalog = catalog
+    def __init__(self, shelf: Shelf, classifying: Classifying, reading: Reading, chatting: Chatting) -> None:
+        self._shelf = shelf
+        self._catalog = shelf.catalog
         self._classifying = classifying
         self._reading = reading
         self._chatting = chatting
 
-    def check(self, request: DocumentRequest) -> None:
-        """Raises: ModelNotFound, NotCapable; see Eyes."""
+    async def check(self, request: DocumentRequest) -> None:
+        """Raises: ModelNotFound, NotCapable, ModelUnavailable; see Eyes."""
         if request.classifier is not None:
             check_classifies(self._catalog.resolve(request.classifier))
         check_reads(self._catalog.resolve(request.ocr_model))
+        needed: list[ModelSpec] = []
         if request.embed_model is not None:
-            check_embeds(self._catalog.resolve(request.embed_model))
+            needed.append(self._catalog.resolve(request.embed_model))
+            check_embeds(needed[-1])
         if request.vlm is not None:
-            check_sees(self._catalog.resolve(request.vlm))
+            needed.append(self._catalog.resolve(request.vlm))
+            check_sees(needed[-1])
+        for spec in needed:
+            await asyncio.to_thread(self._shelf.check_here, spec)
 
     async def judge(
         self, document: Document, index: int, request: DocumentRequest, context: Context

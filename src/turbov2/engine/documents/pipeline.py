@@ -15,7 +15,7 @@ from turbov2.engine.documents.routing import choose_route
 from turbov2.engine.documents.texts import PageText, text_of_layer, text_of_read, text_of_vision
 from turbov2.engine.lanes import lane_of
 from turbov2.engine.reading import DrawnPage
-from turbov2.errors import CapacityError, DeadlineExceeded, InvalidRequest, RequestError, TurboError
+from turbov2.errors import InvalidRequest, RequestError, TurboError, is_want_of_room
 from turbov2.media import Document, Page, page_indices
 from turbov2.types import (
     Context,
@@ -88,9 +88,7 @@ class Documents:
 
         Raises: RequestError for what is wrong with all pages; CapacityError at the page where room ran out.
         """
-        self._check(request)
-        document = await self._decoder.open(request.payload, request.password)
-        wanted = page_indices(request.pages, document.n_pages)[: request.max_pages]
+        document, wanted = await self._open(request)
         context = replace(context, lane=lane_of(context.lane, len(wanted) - request.first, 0))
         reading = _Reading(self._decoder, self._eyes, self._embed, document, request, context)
         reading.why_unjudged = _NOT_ASKED if request.classifier is None else ""
@@ -109,12 +107,19 @@ class Documents:
                 if not ahead.cancelled():
                     ahead.exception()
 
-    def _check(self, request: DocumentRequest) -> None:
+    async def check(self, request: DocumentRequest) -> None:
+        """Raises: RequestError, BackendError for what is wrong with all pages, as reading them would."""
+        await self._open(request)
+
+    async def _open(self, request: DocumentRequest) -> tuple[Document, list[int]]:
+        """Returns the file and the pages that are wanted of it, from 0."""
         if request.vlm is not None and request.classifier is None:
             raise InvalidRequest("vlm looks at pages that are HIGH, so it needs the classifier", param="vlm")
         if request.embed_model is not None and not request.chunk_chars:
             raise InvalidRequest("embed gives vectors of chunks, so it needs chunks", param="embed")
-        self._eyes.check(request)
+        await self._eyes.check(request)
+        document = await self._decoder.open(request.payload, request.password)
+        return document, page_indices(request.pages, document.n_pages)[: request.max_pages]
 
 
 @dataclass
@@ -141,19 +146,16 @@ class _Reading:
             await self._stage(work, self._read(work))
         if work.error is None and work.content.chunks and self.request.embed_model is not None:
             embedding = work.timed("embed", self._embed_chunks(work, self.request.embed_model))
-            await self._stage(work, embedding, (CapacityError, RequestError))
+            await self._stage(work, embedding, RequestError)
         work.spend("total", time.perf_counter_ns() - work.began_ns)
         work.picture = None
 
-    async def _stage(
-        self, work: _PageWork, stage: Awaitable[None], fatal: tuple[type[TurboError], ...] = (CapacityError,)
-    ) -> None:
+    async def _stage(self, work: _PageWork, stage: Awaitable[None], *fatal: type[TurboError]) -> None:
         """Afterwards the stage is done, or the page has an error. Raises: what is not its own fault."""
         try:
             await stage
         except TurboError as error:
-            # Decoding has a time limit of its own for each page; a request's is a cancel.
-            if isinstance(error, fatal) and not isinstance(error, DeadlineExceeded):
+            if is_want_of_room(error) or isinstance(error, fatal):
                 raise
             work.error = PageError(error.code, error.message)
 
@@ -181,7 +183,7 @@ class _Reading:
         try:
             judged = await self.eyes.judge(self.document, work.index, self.request, self.context)
         except TurboError as error:
-            if isinstance(error, CapacityError) and not isinstance(error, DeadlineExceeded):
+            if is_want_of_room(error):
                 raise
             if error.code in _ABSENT:
                 self.why_unjudged = "the classifier is not on this machine"

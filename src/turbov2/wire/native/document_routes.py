@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 from msgspec.structs import replace
 
 from turbov2.engine.protocol import Engine
-from turbov2.errors import MediaTooLarge, TurboError
+from turbov2.errors import CapacityError, MediaTooLarge
 from turbov2.jobs import Jobs, Unit
 from turbov2.types import Context, DocumentRequest, PageResult
-from turbov2.wire._http import NDJSON, Request, Response
-from turbov2.wire._media import MediaForm, read_media
-from turbov2.wire._sse import SSE, sse_event
+from turbov2.wire._http import Request, Response
+from turbov2.wire._media import read_media
 from turbov2.wire.native.documents import parse_document, render_page
 from turbov2.wire.native.jobs import render_status
+from turbov2.wire.native.page_stream import page_stream, stream_kind
 
 JOB_KIND = "document"
 _MAX_ANSWER_BYTES = 64 << 20
@@ -57,29 +57,19 @@ class DocumentRoutes:
         if form.flag("job", False):
             return await self._begin_job(asked, request.context)
         pages = self._engine.documents(asked, request.context)
-        kind = _stream_kind(request, form)
+        kind = stream_kind(request, form)
         if kind is None:
             return Response(await _whole(pages))
-        # What is wrong with the file, or with all pages, is still answered with a status of its own.
-        first = await anext(pages)
-        return Response(_frames(first, pages, kind), media_type=kind)
+        return await page_stream(pages, render_page, kind)
 
     async def _begin_job(self, asked: DocumentRequest, context: Context) -> Response:
-        for model in (asked.classifier, asked.ocr_model, asked.vlm, asked.embed_model):
-            if model is not None:
-                self._engine.model(model)  # a name that is wrong is told now
+        with suppress(CapacityError):  # for room the job waits
+            await self._engine.check_documents(asked)
         wanted = msgspec.json.encode(replace(asked, payload=b""))
         status = await self._jobs.submit(JOB_KIND, context.key_id, wanted, asked.payload)
         where = f"/api/jobs/{status.id}".encode()
         body = msgspec.json.encode(render_status(status))
         return Response(body, status=202, headers=[(b"location", where)])
-
-
-def _stream_kind(request: Request, form: MediaForm) -> bytes | None:
-    """Returns the media type of a stream, None for a whole answer; `stream` goes before the Accept header."""
-    accepted = (request.header(b"accept") or b"").lower()
-    kind = SSE if b"text/event-stream" in accepted else NDJSON if NDJSON in accepted else None
-    return (kind or NDJSON) if form.flag("stream", kind is not None) else None
 
 
 async def _whole(pages: Pages) -> bytes:
@@ -97,24 +87,3 @@ async def _whole(pages: Pages) -> bytes:
     assert last is not None, "a document has a page. This is a bug."
     head = msgspec.json.encode({"format": last.format, "page_count": last.n_pages})
     return head[:-1] + b',"pages":[%b]}' % b",".join(lines)
-
-
-async def _frames(first: PageResult, rest: Pages, kind: bytes) -> AsyncGenerator[bytes, None]:
-    """Yields a frame a page, and a last one that says how it ended."""
-    async with aclosing(rest):
-        yield _frame("page", render_page(first), kind)
-        n_read = 1
-        try:
-            async for page in rest:
-                yield _frame("page", render_page(page), kind)
-                n_read += 1
-        except TurboError as error:
-            told = {"error": error.message, "code": error.code, "pages": n_read}
-            yield _frame("error", msgspec.json.encode(told), kind)
-        else:
-            ended = {"status": "success", "pages": n_read, "page_count": first.n_pages}
-            yield _frame("done", msgspec.json.encode(ended), kind)
-
-
-def _frame(name: str, line: bytes, kind: bytes) -> bytes:
-    return sse_event(name, line) if kind == SSE else line + b"\n"

@@ -61,6 +61,11 @@ def render_ocr(asked: AskedOcr, results: Sequence[ReadResult]) -> Response:
     return Response(write(asked, results).encode("utf-8", "replace"), media_type=media_type)
 
 
+def render_page(asked: AskedOcr, result: ReadResult) -> bytes:
+    """Returns one page as a JSON object on one line, its text in the format that was asked for."""
+    return msgspec.json.encode(_page(asked, result))
+
+
 def _pages(form: MediaForm) -> str:
     """Returns the page range. Both `page` and `pages` take one; a number may come as such."""
     given = [form.fields[name] for name in ("page", "pages") if form.fields.get(name) not in (None, "")]
@@ -94,26 +99,41 @@ def _as_json(asked: AskedOcr, results: Sequence[ReadResult]) -> str:
         "format": first.format,
         "n_pages": first.n_pages,
         "text": _as_text(asked, results),
-        "pages": [_page(result) for result in results],
+        "pages": [_page(asked, result) for result in results],
     }
     return msgspec.json.encode(body).decode()
 
 
-def _page(result: ReadResult) -> dict[str, Any]:
+def _page(asked: AskedOcr, result: ReadResult) -> dict[str, Any]:
     return {
         "page": result.page + 1,
+        "done": result.position + 1,
+        "total": result.n_wanted,
         "source": result.source,
         "width": result.width_px,
         "height": result.height_px,
         "turned_degrees": result.turned_degrees,
-        "text": plain_text(result.blocks),
-        "lines": [_line(line) for line in result.lines],
+        **_content(asked, result),
         "total_ms": _ms(result.total_ns),
         "decode_ms": _ms(result.decode_ns),
         "queue_ms": _ms(result.queue_ns),
         "inference_ms": _ms(result.inference_ns),
         "load_ms": _ms(result.load_ns),
+        "error": result.error,
     }
+
+
+def _content(asked: AskedOcr, result: ReadResult) -> dict[str, Any]:
+    """Returns the page's text under the name of the format, in JSON with its lines."""
+    match asked.format:
+        case "markdown":
+            return {"markdown": markdown(result.blocks)}
+        case "hocr":
+            return {"hocr": _as_hocr(asked, [result])}
+        case "json":
+            return {"text": plain_text(result.blocks), "lines": [_line(line) for line in result.lines]}
+        case _:
+            return {"text": plain_text(result.blocks)}
 
 
 def _line(line: TextLine) -> dict[str, Any]:

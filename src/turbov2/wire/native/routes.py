@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,6 +23,7 @@ from turbov2.wire._media import read_media
 from turbov2.wire.native import adapt, classify, ocr, vision
 from turbov2.wire.native.document_routes import DocumentJobs, DocumentRoutes
 from turbov2.wire.native.jobs import JobRoutes
+from turbov2.wire.native.page_stream import page_stream, stream_kind
 from turbov2.wire.native.schema import RerankBody
 
 _CLASSIFY_PATHS = ("/api/classify", "/api/classify/file", "/api/classify/base64")
@@ -59,10 +62,15 @@ class NativeRoutes:
         return Response(classify.render_classified(result))
 
     async def ocr(self, request: Request) -> Response:
-        """POST /api/ocr. The text of pages, as text, Markdown, hOCR or JSON with a box for each word."""
-        asked = ocr.parse_ocr(await read_media(request, ("image", "file", "base64")))
-        pages = self._engine.read_pages(asked.request, asked.pages, request.context)
-        results = [result async for result in pages]
+        """POST /api/ocr. The text of pages: as text, Markdown, hOCR or JSON; whole or page by page."""
+        form = await read_media(request, ("image", "file", "base64"))
+        asked, kind = ocr.parse_ocr(form), stream_kind(request, form)
+        wanted = msgspec.structs.replace(asked.request, is_partial_ok=kind is not None)
+        pages = self._engine.read_pages(wanted, asked.pages, request.context)
+        if kind is not None:
+            return await page_stream(pages, partial(ocr.render_page, asked), kind)
+        async with aclosing(pages):
+            results = [result async for result in pages]
         # Hundreds of lines take milliseconds, in which others want the loop.
         return await asyncio.to_thread(ocr.render_ocr, asked, results)
 
