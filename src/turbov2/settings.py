@@ -113,7 +113,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("api_key", "EMBEDDINGS_API_KEY", "", "keys", Secret,
             "Keys that may call the server, comma-separated; `@file` reads one key a line. Empty: open to"
             " all.", is_secret=True),
-    Setting("open_paths", "TURBOV2_OPEN_PATHS", "/,/health,/livez,/readyz,/healthz", "paths", _parse_list,
+    Setting("open_paths", "TURBOV2_OPEN_PATHS", "/,/health,/livez,/readyz,/healthz,/console,/console/*",
+            "paths", _parse_list,
             "Paths answered without a key; a trailing * matches everything below."),
     Setting("allowed_hosts", "TURBOV2_ALLOWED_HOSTS", "", "hosts", _parse_list,
             "Host names accepted beside IP addresses, localhost and single-label names; `*` accepts all. "
@@ -185,6 +186,8 @@ SETTINGS: tuple[Setting, ...] = (
             "Inputs and results of all jobs together; a job for which there is no room is answered 429."),
     Setting("job_age_s", "TURBOV2_JOB_AGE", "24h", "duration", _duration(1, 1e9),
             "How long a job and its results are kept after its end."),
+    Setting("console", "TURBOV2_CONSOLE", "true", "bool", _parse_bool,
+            "Serve the page at `/console`; it shows nothing without a key where one is required."),
     Setting("drain_s", "TURBOV2_DRAIN", "25s", "duration", parse_duration_s,
             "How long running requests may finish after SIGTERM."),
     Setting("access_log", "TURBOV2_ACCESS_LOG", "true", "bool", _parse_bool,
@@ -235,6 +238,7 @@ class Settings(msgspec.Struct, frozen=True):
     jobs_at_once: int
     job_bytes: int
     job_age_s: float
+    console: bool
     drain_s: float
     access_log: bool
     log_level: str

@@ -119,6 +119,8 @@ def _print_banner(settings: Settings, port: int) -> None:
     header = " -H 'Authorization: Bearer KEY'" if has_key else ""
     grid = make_grid()
     grid.add_row("listening", f"http://{address}  [dim](Ctrl-C stops)[/]")
+    if settings.console:
+        grid.add_row("console", f"http://{address}/console  [dim](for a browser)[/]")
     grid.add_row("model", f"{settings.default_embed_model}  [dim](when a request names none)[/]")
     open_to_all = "not required  [dim](set EMBEDDINGS_API_KEY to ask for one)[/]"
     grid.add_row("key", "required" if has_key else open_to_all)

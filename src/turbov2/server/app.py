@@ -19,6 +19,7 @@ from turbov2.obs.logs import AccessLog, HandledRequest, begin_request
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import RequestSpan, Tracer
 from turbov2.server.auth import Keys
+from turbov2.server.console import console_routes
 from turbov2.server.cors import with_cors
 from turbov2.server.headers import Wishes, lane_of, read_headers, timeout_s_of
 from turbov2.server.hosts import Hosts
@@ -223,4 +224,5 @@ def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs
         *tei.routes(engine, settings.default_embed_model, settings.default_rerank_model),
         *native.routes(engine, settings.default_rerank_model, jobs),
         Route("/metrics", ("GET",), metrics.render, "native"),
+        *(console_routes() if settings.console else ()),
     ]
