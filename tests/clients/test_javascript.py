@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support import node
 from tests.support.server import FAKE, INLINE, REAL, Embed, RunningServer
 
-FOLDER = Path(__file__).with_name("js")
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("node") is None or shutil.which("npm") is None, reason="needs node and npm"
-    ),
-    pytest.mark.timeout(300),  # the first run installs
-]
+pytestmark = [node.needs_node, node.slow_at_first]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def installed() -> None:
-    """Brings js/node_modules to what package-lock.json names, if it is not there yet."""
-    lock, done = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
-    if done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    npm = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=280)
-    assert npm.returncode == 0, f"npm ci failed:\n{npm.stdout}\n{npm.stderr}"
+    """The packages are there."""
+    node.install()
 
 
 def run_script(server: RunningServer, script: str) -> dict[str, Any]:
-    node = subprocess.run(
-        ["node", script, server.base_url, REAL, FAKE, INLINE],
-        cwd=FOLDER,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert node.returncode == 0, node.stderr[-3000:]
-    return dict(json.loads(node.stdout))
+    return node.run_script(script, server.base_url, REAL, FAKE, INLINE)
 
 
 def test_ollama(server: RunningServer, unit_vectors: Embed, raw_vectors: Embed) -> None:
@@ -93,8 +72,8 @@ def test_n8n_reranker(server: RunningServer, unit_vectors: Embed) -> None:
 
 
 def test_the_lock_names_exact_versions_and_no_registry() -> None:
-    lock = json.loads((FOLDER / "package-lock.json").read_text())
-    wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    lock = json.loads((node.FOLDER / "package-lock.json").read_text())
+    wanted = json.loads((node.FOLDER / "package.json").read_text())["dependencies"]
     for name, version in wanted.items():
         assert lock["packages"][f"node_modules/{name}"]["version"] == version
     assert all("resolved" not in package for package in lock["packages"].values())
