@@ -106,9 +106,9 @@ async function document_streams_and_becomes_a_job() {
   await button("Do it as a job instead").click();
   const job = page.locator(".jobs > li");
   await job.getByText("3 of 3 units").waitFor();
-  await button("Show what it gave").click();
+  await page.getByRole("button", { name: /^Show what it gave: document/ }).click();
   await job.locator(".pages li").nth(2).waitFor();
-  await button("Remove").click();
+  await page.getByRole("button", { name: /^Remove: document/ }).click();
   await page.getByText("There are none.").waitFor();
   return text;
 }

@@ -82,7 +82,7 @@ export class FileTool {
     if (!file.type.startsWith("image/")) return;
     const address = URL.createObjectURL(file);
     this.#picture = address;
-    this.#preview.onload = () => { this.#preview.hidden = false; };
+    this.#preview.onload = () => { this.#preview.hidden = this.#picture !== address; };
     this.#preview.onerror = () => { // TIFF, in most browsers
       if (this.#picture === address) this.#picture = "";
       URL.revokeObjectURL(address);

@@ -65,6 +65,9 @@ class JobRow {
     const isEnded = !["queued", "running"].includes(job.state);
     setText(this.#remove, isEnded ? "Remove" : "Cancel and remove");
     setText(this.#show, this.#view === null ? "Show what it gave" : "Show more");
+    for (const button of [this.#show, this.#remove]) {
+      button.setAttribute("aria-label", `${button.textContent}: ${job.kind} ${job.id.slice(0, 8)}`);
+    }
     this.#show.hidden = job.done <= this.#after;
   }
 
