@@ -17,7 +17,7 @@ pytest.importorskip("pypdfium2", reason="reads documents: needs pypdfium2")
 from PIL import Image
 
 from tests.support import n8n_requests as n8n
-from tests.support.n8n_requests import Part, Target
+from tests.support.n8n_requests import RELEASES, Part, Release, Target
 from tests.support.pdfs import pdf
 from tests.support.recorder import Sent
 from tests.support.server import (
@@ -32,7 +32,15 @@ from tests.support.server import (
 from tests.support.tiny_classifier import make_classifier
 
 HOST = "deposium-embeddings-turbov2:11435"
-NAMES = ["page.png", "Zoë's Prüfung 2026.png", 'the "last" page.png', "日本語.png", 'a;name="x"; b.png', ""]
+NAMES = [
+    "page.png",
+    "Zoë's Prüfung 2026.png",
+    'the "last" page.png',
+    "日本語.png",
+    'a;name="x"; b.png',
+    "",
+    None,
+]
 PROMPT = "Extract all text from this document"
 SLOW = "slow-eyes"
 CLASSIFY = Target(HOST, "/api/classify")
@@ -88,13 +96,17 @@ def classify_form(*parts: Part) -> Sent:
 class TestPages:
     @pytest.mark.parametrize("file_name", NAMES)
     @pytest.mark.parametrize("field", ["file", "image", "data"])
-    def test_a_form_with_a_file(self, server: RunningServer, field: str, file_name: str) -> None:
-        part = Part(field, image(), "image/png", file_name)
-        assert told(server, classify_form(part))["class_name"] == "HIGH"
+    @pytest.mark.parametrize("release", RELEASES.values(), ids=["2.8", "2.41"])
+    def test_a_form_with_a_file(
+        self, server: RunningServer, release: Release, field: str, file_name: str | None
+    ) -> None:
+        target = Target(HOST, "/api/classify", release=release)
+        sent = n8n.form(target, Part(field, image(), "image/png", file_name))
+        assert told(server, sent)["class_name"] == "HIGH"
 
     @pytest.mark.parametrize("field", ["file", "image", "data"])
     @pytest.mark.parametrize("n_bytes", [0, 100_000])
-    def test_a_file_that_n8n_holds_in_memory_has_no_name(
+    def test_a_file_that_n8n_2_8_holds_in_memory_has_no_name(
         self, server: RunningServer, field: str, n_bytes: int
     ) -> None:
         """As after "Raw Body" of its Webhook node. Also a large one, which would be too long for a field."""
@@ -213,6 +225,12 @@ class TestMistakes:
     def test_an_empty_file(self, server: RunningServer, file_name: str | None) -> None:
         answer = ask(server, classify_form(Part("file", b"", "image/png", file_name)))
         assert ollama_error(answer, 400) == "image is empty: 0 bytes came"
+
+    def test_an_empty_file_in_chunks(self, server: RunningServer) -> None:
+        """n8n 2.41 does not know the length of a form with an empty file."""
+        target = Target(HOST, "/api/classify", release=n8n.N8N_2_41)
+        sent = n8n.in_chunks(n8n.form(target, Part("file", b"", "image/png", "empty.png")))
+        assert ollama_error(ask(server, sent), 400) == "image is empty: 0 bytes came"
 
     def test_two_files(self, server: RunningServer) -> None:
         answer = ask(server, classify_form(*(Part(name, image(), "image/png") for name in ("file", "file2"))))
