@@ -4,6 +4,23 @@ Owns frozen structs that engine, runners and wires share. Must not know any wire
 library that runs models, or where a request came from.
 """
 
+from turbov2.types.audio import (
+    ChunkResult,
+    ChunkTask,
+    Heard,
+    LanguageTask,
+    Segment,
+    SpeechGoal,
+    SpeechTask,
+    SpokenLanguage,
+    TranscribeOptions,
+    VoiceOptions,
+    VoiceResult,
+    VoiceTask,
+    WindowResult,
+    WindowTask,
+    Word,
+)
 from turbov2.types.context import Context, Lane
 from turbov2.types.documents import (
     Block,
@@ -66,6 +83,21 @@ from turbov2.types.rerank import RerankRequest, RerankResult
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
 
 __all__ = [
+    "ChunkResult",
+    "ChunkTask",
+    "Heard",
+    "LanguageTask",
+    "Segment",
+    "SpeechGoal",
+    "SpeechTask",
+    "SpokenLanguage",
+    "TranscribeOptions",
+    "VoiceOptions",
+    "VoiceResult",
+    "VoiceTask",
+    "WindowResult",
+    "WindowTask",
+    "Word",
     "PageTimes",
     "PageRoute",
     "PageResult",
