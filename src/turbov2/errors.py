@@ -5,10 +5,10 @@ TurboError
 │   ├── InvalidRequest          400  a field is missing, of the wrong type or out of range
 │   ├── EmptyInput              400  there is nothing to embed or to rank
 │   ├── InputTooLong            400  a text is longer than the model reads and truncation is off
-│   ├── BadMedia                400  an image or a document is empty, broken, cut short or locked
+│   ├── BadMedia                400  an image, a document or a sound is empty, broken, cut short or locked
 │   ├── NotCapable              400  the model exists but does not do what was asked
 │   ├── BodyTooLarge            413  the body passes the configured limit
-│   ├── MediaTooLarge           413  a file passes a limit of bytes, pixels, frames, pages or memory
+│   ├── MediaTooLarge           413  a file passes a limit of bytes, pixels, frames, pages, seconds or memory
 │   ├── UnsupportedMedia        415  a file's format is not read here
 │   ├── Unauthorized            401  no valid key
 │   ├── Forbidden               403  a host name that is not allowed here
@@ -21,6 +21,7 @@ TurboError
 │   ├── QueueFull               429  too many inputs or bytes already wait; Ollama's API says 503
 │   ├── OutOfMemory             503  no room for the model beside what is in use
 │   ├── LoadTimeout             503  the model did not become ready within the wait
+│   ├── NoStorage               507  the server's disk is full, or cannot be written
 │   ├── DeadlineExceeded        504  the request's own time limit passed before it was answered
 │   └── Stopping                503  the server stops before this request could end
 └── BackendError                ours, or the installation's
@@ -28,7 +29,7 @@ TurboError
     ├── PullFailed              502  weights could not be fetched or did not match their hashes
     ├── LoadFailed              500  weights are there and do not load
     ├── RunnerCrashed           500  the process that ran the model ended
-    ├── DecoderCrashed          500  the process that read an image or a document ended
+    ├── DecoderCrashed          500  the process that read an image, a document or a sound ended
     ├── JobsFailed              500  the file that keeps jobs cannot be read or written
     ├── InferenceFailed         500  the model ran and failed
     └── NotFinite               500  the model gave NaN or infinity, which never leaves; Ollama's API says 400
@@ -155,6 +156,11 @@ class OutOfMemory(CapacityError):
 
 class LoadTimeout(CapacityError):
     code = "load_timeout"
+
+
+class NoStorage(CapacityError):
+    status = 507
+    code = "no_storage"
 
 
 class DeadlineExceeded(CapacityError):

@@ -172,14 +172,24 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("max_images", "TURBOV2_MAX_IMAGES", "16", "images", _integer(1, 64),
             "Most images in one conversation, each page of a document counted."),
     Setting("media_children", "TURBOV2_MEDIA_CHILDREN", "2", "processes", _integer(1, 64),
-            "Images and documents read at once, each in a process of its own; more wait."),
+            "Images and documents read at once, each in a process of its own; more wait. As many audio files "
+            "beside them."),
     Setting("media_max_pixels", "TURBOV2_MEDIA_MAX_PIXELS", "80000000", "pixels", _integer(1, 1_000_000_000),
             "Largest image, all images of one conversation, and the bound of rendered pages; a reading "
             "process may map 16 bytes for each."),
     Setting("media_max_pages", "TURBOV2_MEDIA_MAX_PAGES", "2000", "pages", _integer(1, 1_000_000),
             "Longest PDF or TIFF."),
     Setting("media_timeout_s", "TURBOV2_MEDIA_TIMEOUT", "30s", "duration", _duration(0.1, 3600),
-            "How long reading an image or one page may take; then its process is ended."),
+            "How long reading an image or one page may take, and audio that makes no progress; then its "
+            "process is ended."),
+    Setting("audio_max_upload_bytes", "TURBOV2_AUDIO_MAX_UPLOAD", "2GiB", "size", parse_bytes,
+            "Largest body that brings an audio file, as a form or as bare bytes; more is answered 413. "
+            "Base64 in JSON has the limit of all bodies."),
+    Setting("audio_max_duration_s", "TURBOV2_AUDIO_MAX_DURATION", "4h", "duration", _duration(1, 1e6),
+            "Longest audio, counted while it is decoded; more is answered 413."),
+    Setting("audio_disk_bytes", "TURBOV2_AUDIO_DISK", "8GiB", "size", parse_bytes,
+            "Disk in TURBOV2_HOME that audio files may take while they arrive and are read, and their "
+            "samples (115 MB an hour) again; a file for which there is no room is answered 429."),
     Setting("jobs_at_once", "TURBOV2_JOBS", "1", "jobs", _integer(1, 64),
             "Jobs worked on at once; more wait. Kept with their inputs and results in TURBOV2_HOME."),
     Setting("job_bytes", "TURBOV2_JOB_BYTES", "2GiB", "size", parse_bytes,
@@ -235,6 +245,9 @@ class Settings(msgspec.Struct, frozen=True):
     media_max_pixels: int
     media_max_pages: int
     media_timeout_s: float
+    audio_max_upload_bytes: int
+    audio_max_duration_s: float
+    audio_disk_bytes: int
     jobs_at_once: int
     job_bytes: int
     job_age_s: float

@@ -76,7 +76,12 @@ class App:
     ) -> None:
         self._engine = engine
         self._jobs = jobs
-        self._limits = Limits(settings.max_body_bytes, settings.max_texts, settings.max_text_chars)
+        self._limits = Limits(
+            settings.max_body_bytes,
+            settings.max_texts,
+            settings.max_text_chars,
+            settings.audio_max_upload_bytes,
+        )
         self._request_timeout_s = settings.request_timeout_s
         self._keys = Keys(settings.api_keys(), settings.open_paths)
         self._hosts = Hosts(settings.host, settings.allowed_hosts)

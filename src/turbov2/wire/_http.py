@@ -29,6 +29,9 @@ JSON = b"application/json; charset=utf-8"
 NDJSON = b"application/x-ndjson"
 TEXT = b"text/plain; charset=utf-8"
 
+_FEWER_INPUTS = "send fewer inputs per request or raise TURBOV2_MAX_BODY"
+_FEWER_BYTES = "send a shorter file, or one of fewer bits a second, or raise TURBOV2_AUDIO_MAX_UPLOAD"
+
 
 class Disconnected(Exception):
     """The client left before its request was complete."""
@@ -40,6 +43,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_body_bytes: int
     max_texts: int
     max_text_chars: int
+    max_upload_bytes: int  # of a body that goes to a disk
 
 
 class Request:
@@ -78,7 +82,7 @@ class Request:
 
     async def body(self) -> bytes:
         """Returns the whole body. Raises: BodyTooLarge as soon as it is known, Disconnected."""
-        self._check_declared_length()
+        self._check_declared_length(self.limits.max_body_bytes, _FEWER_INPUTS)
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
@@ -95,21 +99,41 @@ class Request:
         self.on_read()
         return bytes(received)
 
-    def _check_declared_length(self) -> None:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yields the body as it arrives, of at most `limits.max_upload_bytes`.
+
+        Raises: BodyTooLarge as soon as it is known, Disconnected.
+        """
+        most, fix = self.limits.max_upload_bytes, _FEWER_BYTES
+        self._check_declared_length(most, fix)
+        n_bytes, has_more = 0, True
+        while has_more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            piece = message.get("body", b"")
+            n_bytes += len(piece)
+            if n_bytes > most:
+                raise _too_large(f"more than {most} bytes", most, fix)
+            has_more = message.get("more_body", False)
+            if not has_more:
+                self.on_read()
+            yield piece
+
+    def _check_declared_length(self, most: int, fix: str) -> None:
         declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self.limits.max_body_bytes:
-            self._refuse_body(f"{int(declared)} bytes")
+        if declared is not None and declared.isdigit() and int(declared) > most:
+            raise _too_large(f"{int(declared)} bytes", most, fix)
 
     def _within_limit(self, body: bytes | bytearray) -> bytes:
-        if len(body) > self.limits.max_body_bytes:
-            self._refuse_body(f"more than {self.limits.max_body_bytes} bytes")
+        most = self.limits.max_body_bytes
+        if len(body) > most:
+            raise _too_large(f"more than {most} bytes", most, _FEWER_INPUTS)
         return body  # type: ignore[return-value]
 
-    def _refuse_body(self, size: str) -> None:
-        raise BodyTooLarge(
-            f"the request body has {size}, the limit is {self.limits.max_body_bytes}; "
-            "send fewer inputs per request or raise TURBOV2_MAX_BODY"
-        )
+
+def _too_large(size: str, most: int, fix: str) -> BodyTooLarge:
+    return BodyTooLarge(f"the request body has {size}, the limit is {most}; {fix}")
 
 
 class Response(msgspec.Struct):

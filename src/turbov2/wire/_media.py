@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import io
-import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -12,27 +10,23 @@ from typing import Any
 
 import msgspec
 import pybase64
-from python_multipart import create_form_parser
-from python_multipart.exceptions import FormParserError
 
 from turbov2.errors import InvalidRequest
 from turbov2.wire._body import parse_aside, parse_json
+from turbov2.wire._forms import Form, FormReader, is_file_type, media_type
 from turbov2.wire._http import Request
-from turbov2.wire._keep_alive import parse_keep_alive_s
 
 _JSON = msgspec.json.Decoder(dict[str, Any])
 _DATA_URI = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
-_MAX_FIELDS = 64
-_MAX_FIELD_BYTES = 65_536
 _URL_ENCODED = b"application/x-www-form-urlencoded"
+_PIECE_BYTES = 1 << 20
 
 
-class MediaForm(msgspec.Struct, frozen=True):
+class MediaForm(Form, frozen=True):
     """What a request brought: a file's bytes, None if there was none, and all other fields."""
 
     payload: bytes | None
-    fields: dict[str, Any]
 
     def required(self, name: str) -> bytes:
         """Returns the file. Raises: InvalidRequest that says how to send one."""
@@ -44,63 +38,6 @@ class MediaForm(msgspec.Struct, frozen=True):
             raise InvalidRequest(f"{name} is empty: 0 bytes came", param=name)
         return self.payload
 
-    def text(self, name: str, default: str = "") -> str:
-        """Returns a text field. Raises: InvalidRequest for another type."""
-        value = self.fields.get(name)
-        if value is None:
-            return default
-        if not isinstance(value, str):
-            raise InvalidRequest(f"{name} is {type(value).__name__}, expected a string", param=name)
-        return value
-
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        """Returns a whole number, which a form sends as text. Raises: InvalidRequest."""
-        value = self.fields.get(name)
-        if value is None or value == "":
-            return default
-        is_whole = not isinstance(value, bool) and re.fullmatch(r"[+-]?\d{1,9}", str(value)) is not None
-        if not is_whole or not low <= int(value) <= high:
-            raise InvalidRequest(
-                f"{name} is {str(value)[:40]!r}, expected a whole number from {low} to {high}", param=name
-            )
-        return int(value)
-
-    def number(self, name: str, low: float, high: float) -> float | None:
-        """Returns a number, which a form sends as text, or None. Raises: InvalidRequest."""
-        value = self.fields.get(name)
-        if value is None or value == "":
-            return None
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not low <= number <= high:
-            raise InvalidRequest(
-                f"{name} is {str(value)[:40]!r}, expected a number from {low:g} to {high:g}", param=name
-            )
-        return number
-
-    def keep_alive_s(self) -> float | None:
-        """Returns how many seconds the model is to stay, None if not said. Raises: InvalidRequest."""
-        value: Any = self.fields.get("keep_alive")
-        if value is not None and not isinstance(value, str | int | float):
-            raise InvalidRequest(
-                "keep_alive is neither a number of seconds nor a time such as 5m", param="keep_alive"
-            )
-        return parse_keep_alive_s(value)
-
-    def flag(self, name: str, default: bool) -> bool:
-        """Returns a truth value, which a form sends as text. Raises: InvalidRequest."""
-        value = self.fields.get(name)
-        if value is None or value == "":
-            return default
-        said = str(value).lower()
-        if said in ("true", "1", "yes", "on"):
-            return True
-        if said in ("false", "0", "no", "off"):
-            return False
-        raise InvalidRequest(f"{name} is {said[:40]!r}, expected true or false", param=name)
-
 
 async def read_media(request: Request, names: Sequence[str]) -> MediaForm:
     """Returns the request's file, which stands under one of `names`, and its fields.
@@ -111,11 +48,11 @@ async def read_media(request: Request, names: Sequence[str]) -> MediaForm:
 
 
 def _parse(request: Request, names: Sequence[str], body: bytes) -> MediaForm:
-    kind = _media_type(request.header(b"content-type") or b"")
+    kind = media_type(request.header(b"content-type") or b"")
     if kind == b"multipart/form-data":
         return _parse_form(request, body, names)
-    if _is_file_type(kind):
-        return MediaForm(body, dict(request.query()))
+    if is_file_type(kind):
+        return MediaForm(dict(request.query()), body)
     if kind == _URL_ENCODED and body.lstrip()[:1] not in (b"", b"{"):  # curl -d says so of JSON as well
         raise InvalidRequest(
             f"a URL-encoded form carries no {names[0]} here; send multipart/form-data or JSON"
@@ -123,19 +60,7 @@ def _parse(request: Request, names: Sequence[str], body: bytes) -> MediaForm:
     fields = parse_json(body, _JSON)
     name = next((name for name in names if fields.get(name) is not None), None)
     payload = None if name is None else unpack_file(fields.pop(name), name)
-    return MediaForm(payload, fields)
-
-
-def _media_type(content_type: bytes) -> bytes:
-    return content_type.split(b";")[0].strip().lower()
-
-
-def _is_file_type(kind: bytes) -> bool:
-    """Returns whether a body or a part of this media type is a file as it is."""
-    return kind.startswith((b"image/", b"audio/", b"video/")) or kind in (
-        b"application/pdf",
-        b"application/octet-stream",
-    )
+    return MediaForm(fields, payload)
 
 
 def unpack_file(value: object, name: str) -> bytes:
@@ -169,60 +94,14 @@ def _unpack(text: bytes) -> bytes:
     return pybase64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
 
 
-class _Form:
-    """What a form's parser hands over."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self.payload: bytes | None = None
-        self.fields: dict[str, Any] = {}
-
-    def on_field(self, field: Any) -> None:
-        name, value = _text(field.field_name or b""), field.value or b""
-        if _is_file_type(_media_type((field.content_type or "").encode("latin-1"))):
-            return self._take_file(name, value, b"")  # n8n names no file that it holds in memory
-        if len(self.fields) >= _MAX_FIELDS:
-            raise InvalidRequest(f"the form has more than {_MAX_FIELDS} fields")
-        if name in self._names and self.payload is None:  # curl -F image="$(base64 page.png)"
-            self.payload = unpack_file(_text(value), name)
-        elif len(value) > _MAX_FIELD_BYTES:
-            raise InvalidRequest(f"{name[:40]} has more than {_MAX_FIELD_BYTES} bytes", param=name[:40])
-        else:
-            self.fields[name] = _text(value)
-
-    def on_file(self, file: Any) -> None:
-        file.file_object.seek(0)
-        self._take_file(_text(file.field_name or b""), file.file_object.read(), file.file_name or b"")
-        file.close()
-
-    def _take_file(self, name: str, payload: bytes, file_name: bytes) -> None:
-        if self.payload is not None:
-            raise InvalidRequest(
-                f"the form has a second file, '{name[:40]}'; send one a request", param=name[:40]
-            )
-        self.payload = payload
-        self.fields.setdefault("filename", _text(file_name)[:255])
-
-
 def _parse_form(request: Request, body: bytes, names: Sequence[str]) -> MediaForm:
     if not body:  # n8n's form without any field
-        return MediaForm(None, {})
-    if not body.rstrip().endswith(b"--"):
-        raise InvalidRequest("the multipart form is cut short: its last boundary is missing; send all of it")
-    form = _Form(names)
-    header = request.header(b"content-type") or b""
-    # Everything is in memory already, within the body's limit: nothing goes to a disk.
-    config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
-    try:
-        parser = create_form_parser({"Content-Type": header}, form.on_field, form.on_file, config=config)
-        stream = io.BytesIO(body)
-        while piece := stream.read(1 << 20):
-            parser.write(piece)
-        parser.finalize()
-    except (FormParserError, ValueError) as error:
-        raise InvalidRequest("the body is not the multipart form that its content type says") from error
-    return MediaForm(form.payload, form.fields)
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
+        return MediaForm({}, None)
+    payload = bytearray()
+    reader = FormReader(request.header(b"content-type") or b"", payload.extend, names, len(body))
+    for start in range(0, len(body), _PIECE_BYTES):
+        reader.write(body[start : start + _PIECE_BYTES])
+    reader.end()
+    if reader.file_text is not None:  # curl -F image="$(base64 page.png)"
+        return MediaForm(reader.fields, unpack_file(*reader.file_text))
+    return MediaForm(reader.fields, bytes(payload) if reader.has_file else None)
