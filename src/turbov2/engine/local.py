@@ -29,6 +29,7 @@ from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
 from turbov2.residency import Footprints, Lease, MachineMemory, Residency, Resident, State
 from turbov2.settings import Settings
+from turbov2.spools import SPOOL_FOLDER, Spools
 from turbov2.types import (
     ChatEvent,
     ChatRequest,
@@ -254,5 +255,8 @@ def _make_decoder(settings: Settings) -> Decoder:
         max_pixels=settings.media_max_pixels,
         max_pages=settings.media_max_pages,
         timeout_s=settings.media_timeout_s,
+        max_audio_bytes=settings.audio_max_upload_bytes,
+        max_audio_s=settings.audio_max_duration_s,
     )
-    return Decoder(limits, n_children=settings.media_children)
+    spools = Spools(settings.home_path / SPOOL_FOLDER, settings.audio_disk_bytes)
+    return Decoder(limits, spools, n_children=settings.media_children)

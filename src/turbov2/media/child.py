@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import socket
+from collections.abc import AsyncIterator
 
 from turbov2.errors import DeadlineExceeded, DecoderCrashed, TurboError
 from turbov2.media import messages as say
@@ -41,6 +44,7 @@ class Child:
         self._process = process
         self._timeout_s = _START_TIMEOUT_S
         self._n_requests = 0
+        self._requests = ends.requests.dup()  # beside asyncio, which sends no descriptors
         self._first_rss_bytes = 0
         self._rss_bytes = 0
         self._n_oom_kills = child.n_oom_kills()
@@ -84,12 +88,40 @@ class Child:
         Raises: the error the child answers with; DeadlineExceeded; DecoderCrashed.
         """
         self._n_requests += 1
+        async with self._watched():
+            _, writer = await asyncio.shield(self._streams)
+            frames.write_parts(writer, frames.encode(request, *buffers))
+            await writer.drain()
+            return await self._receive()
+
+    async def ask_about(self, request: say.Request, descriptor: int) -> frames.Frame:
+        """Returns the first answer about a file that is open here, and may be closed then.
+
+        Raises: as `ask`.
+        """
+        self._n_requests += 1
+        async with self._watched():
+            await asyncio.shield(self._streams)
+            # All that was sent before was answered: the socket is empty, and this goes out whole.
+            socket.send_fds(self._requests, frames.encode(request), [descriptor])
+            return await self._receive()
+
+    async def next_answer(self) -> frames.Frame:
+        """Returns the next answer to the last request. Raises: as `ask`."""
+        async with self._watched():
+            return await self._receive()
+
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Ends the child when what is done here fails in another way than by an answer."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                frame = await self._exchange(request, *buffers)
+                yield
         except TimeoutError as error:
             self.end()
             raise _too_slow(self._timeout_s) from error
+        except TurboError:
+            raise
         except (EOFError, OSError) as error:
             raise await self._crashed() from error
         except frames.FrameError as error:
@@ -99,10 +131,13 @@ class Child:
         except BaseException:
             self.end()
             raise
-        answer = frame.message
-        self._rss_bytes = getattr(answer, "rss_bytes", 0)
-        if isinstance(answer, say.Failure):
-            raise say.error_of(answer)
+
+    async def _receive(self) -> frames.Frame:
+        reader, _ = await asyncio.shield(self._streams)
+        frame = await frames.read_frame(reader, say.TO_PARENT)
+        self._rss_bytes = getattr(frame.message, "rss_bytes", 0)
+        if isinstance(frame.message, say.Failure):
+            raise say.error_of(frame.message)
         return frame
 
     def end(self) -> None:
@@ -110,12 +145,6 @@ class Child:
         self.is_usable = False
         if self._process.returncode is None:
             child.end_group(self._process.pid)
-
-    async def _exchange(self, request: say.Begin | say.Request, *buffers: frames.Array) -> frames.Frame:
-        reader, writer = await asyncio.shield(self._streams)
-        frames.write_parts(writer, frames.encode(request, *buffers))
-        await writer.drain()
-        return await frames.read_frame(reader, say.TO_PARENT)
 
     async def _live(self, ends: Ends) -> None:
         """Opens the channels, waits for the child's end, and leaves nothing of it."""
@@ -129,7 +158,7 @@ class Child:
         finally:
             self.is_usable = False
             child.end_group(self._process.pid)
-            for channel in (pipe, hangs_up, writer):
+            for channel in (pipe, hangs_up, writer, self._requests):
                 channel.close()
 
     async def _crashed(self) -> TurboError:

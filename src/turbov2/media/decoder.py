@@ -1,60 +1,70 @@
-"""Files as pixels and pages: a few children, each reading one file at a time."""
+"""Files as pixels, pages and samples: a few children, each reading one file at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
+import time
+from collections.abc import AsyncGenerator
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
-from turbov2.errors import MediaTooLarge, QueueFull, Stopping
+from turbov2.errors import DeadlineExceeded, MediaTooLarge, NotSupported, QueueFull, TurboError
 from turbov2.media import messages as say
+from turbov2.media.audio_file import AudioFile, OpenFile
 from turbov2.media.child import Child
+from turbov2.media.children import Children
 from turbov2.media.limits import MediaLimits
 from turbov2.media.results import Document, Image, Page, Pixels, View
 from turbov2.runners import frames
+from turbov2.speech.mel import SAMPLE_RATE_HZ
+from turbov2.spools import Spools
 
 T = TypeVar("T")
 
 _CANCEL_GRACE_S = 0.1  # most requests end by themselves within it, and the child can be used again
 _MAX_WAITING_FILES = 4  # of the largest size, in all
+_MAX_WAITING_SOUNDS = 64  # files that lie on disk
 
 _texts = msgspec.msgpack.Decoder(list[str])
 
 
 class Decoder:
-    """Reads images and documents in child processes, which start when needed and end when idle.
+    """Reads images, documents and sound in child processes, which start when needed and end when idle.
 
-    n_children: files read at once. idle_s: after which an unused child ends.
+    spools: where samples lie; without, no sound is read. n_children: images and documents read at once, and
+    as many audio files beside them. idle_s: after which an unused child ends.
     Every method may be cancelled: the child is free again, or ended, within 200 ms.
     """
 
     def __init__(
         self,
         limits: MediaLimits | None = None,
+        spools: Spools | None = None,
         *,
         n_children: int = 2,
         idle_s: float = 60.0,
         executable: str = sys.executable,
     ) -> None:
         self.limits = limits or MediaLimits()
-        self._executable = executable
-        self._idle_s = idle_s
+        self._spools = spools
+        self._children = Children(self.limits, idle_s, executable)
         self._slots = asyncio.Semaphore(n_children)
-        self._idle: dict[Child, asyncio.TimerHandle] = {}  # the one used last comes last
-        self._children: set[Child] = set()
+        self._audio_slots = asyncio.Semaphore(n_children)
         self._jobs: set[asyncio.Task[frames.Frame]] = set()
+        self._sounds: set[asyncio.Task[None]] = set()
         self._keys = itertools.count(1)
         self._n_waiting_bytes = 0
-        self._is_closed = False
+        self._n_waiting_sounds = 0
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the children there are."""
-        return [child.pid for child in self._children]
+        return self._children.pids
 
     async def image(self, payload: bytes, view: View | None = None) -> Image:
         """Returns the picture in `payload`: a moving one's first frame, a document's first page.
@@ -92,16 +102,79 @@ class Decoder:
         request = say.RenderPage(document.key, index, view or View(), document.password)
         return _image_of(await self._ask(request, document.payload, document.key))
 
+    async def audio(self, file: bytes | OpenFile, *, keeps_partial: bool = False) -> AudioFile:
+        """Returns the sound of `file`, which is decoded on while it is used; whoever has it closes it.
+
+        file: its bytes, or an open file on disk, which may be closed once this returns. keeps_partial: a file
+        that breaks off is what came before.
+        Raises: as `image`; NoStorage, QueueFull without room on disk.
+        """
+        if self._spools is None:
+            raise NotSupported("audio is not read here: there is no folder for its samples")
+        if isinstance(file, bytes):
+            self._check_audio_bytes(len(file))
+            with await asyncio.to_thread(self._spools.open) as upload:
+                await asyncio.to_thread(upload.append, file)
+                return await self._open_audio(upload, self._spools, keeps_partial)
+        self._check_audio_bytes(os.fstat(file.fileno()).st_size)
+        return await self._open_audio(file, self._spools, keeps_partial)
+
+    async def _open_audio(self, file: OpenFile, spools: Spools, keeps_partial: bool) -> AudioFile:
+        spool = await asyncio.to_thread(spools.open)
+        audio = AudioFile(self._sound(file), spool, keeps_partial=keeps_partial)
+        self._sounds.add(audio.decoding)
+        audio.decoding.add_done_callback(self._sounds.discard)
+        try:
+            await audio.started()
+        except BaseException:
+            await audio.close()
+            raise
+        return audio
+
+    async def _sound(self, file: OpenFile) -> AsyncGenerator[frames.Frame, None]:
+        """Yields a child's answers about the file's sound; closing ends a child that is not done."""
+        await self._wait_for_audio_turn()
+        child, is_done = None, False
+        try:
+            child = await self._children.take()
+            frame = await child.ask_about(say.ReadAudio(), file.fileno())
+            pace = _Pace(child, self.limits.timeout_s)
+            yield frame
+            while not is_done:
+                frame = await child.next_answer()
+                pace.go_on(frame)
+                is_done = isinstance(frame.message, say.AudioEnd)
+                yield frame
+        except TurboError:
+            self._children.check_open()
+            raise
+        except BaseException:
+            if child is not None and not is_done:
+                child.end()
+            raise
+        finally:
+            self._children.give_back(child)
+            self._audio_slots.release()
+
+    async def _wait_for_audio_turn(self) -> None:
+        self._children.check_open()
+        if self._n_waiting_sounds >= _MAX_WAITING_SOUNDS:
+            waiting = f"{self._n_waiting_sounds} audio files wait already"
+            raise QueueFull(f"{waiting}; try again in a moment", retry_after_s=5)
+        self._n_waiting_sounds += 1
+        try:
+            await self._audio_slots.acquire()
+        finally:
+            self._n_waiting_sounds -= 1
+
+    def _check_audio_bytes(self, n_bytes: int) -> None:
+        if n_bytes > self.limits.max_audio_bytes:
+            size = f"{n_bytes} bytes, the limit is {self.limits.max_audio_bytes}"
+            raise MediaTooLarge(f"the file has {size}; send it in parts, or with fewer bits a second")
+
     async def close(self) -> None:
         """Afterwards there are no children, and requests that waited have ended in Stopping."""
-        self._is_closed = True
-        for timer in self._idle.values():
-            timer.cancel()
-        self._idle.clear()
-        while tasks := [*self._jobs, *(child.ended for child in self._children)]:
-            for child in self._children:
-                child.end()
-            await asyncio.wait(tasks)
+        await self._children.close(self._jobs, self._sounds)
 
     def _file(self, payload: bytes) -> Pixels:
         if len(payload) > self.limits.max_bytes:
@@ -123,8 +196,7 @@ class Decoder:
             raise
 
     async def _wait_for_turn(self, n_bytes: int) -> None:
-        if self._is_closed:
-            raise Stopping("the server is stopping")
+        self._children.check_open()
         if self._n_waiting_bytes + n_bytes > _MAX_WAITING_FILES * self.limits.max_bytes:
             waiting = f"{self._n_waiting_bytes} bytes of images and documents wait already"
             raise QueueFull(f"{waiting}; try again in a moment", retry_after_s=1)
@@ -137,7 +209,7 @@ class Decoder:
     async def _serve(self, request: say.Request, file: Pixels, key: int) -> frames.Frame:
         child = None
         try:
-            child = await self._take(key)
+            child = await self._children.take(key)
             is_held = key != 0 and child.holds == key
             frame = await child.ask(request, *(() if is_held else (file,)))
             child.holds = key or child.holds
@@ -145,52 +217,27 @@ class Decoder:
         except Exception:
             if child is not None:
                 child.holds = 0  # it may have let go of what it held
-            if self._is_closed:
-                raise Stopping("the server is stopping") from None
+            self._children.check_open()
             raise
         finally:
-            self._give_back(child)
+            self._children.give_back(child)
             self._slots.release()
 
-    async def _take(self, key: int) -> Child:
-        """Returns a child of this job's own: one that holds the document, else the one used last."""
-        if self._is_closed:
-            raise Stopping("the server is stopping")
-        usable = [child for child in self._idle if not child.is_spent]
-        if usable:
-            chosen = next((child for child in usable if key and child.holds == key), usable[-1])
-            self._idle.pop(chosen).cancel()
-            return chosen
-        return await self._start()
 
-    async def _start(self) -> Child:
-        child = await Child.spawn(self._executable)
-        self._children.add(child)
-        child.ended.add_done_callback(lambda _: self._lose(child))
-        try:
-            await child.begin(self.limits)
-        except BaseException:
-            child.end()
-            raise
-        return child
+class _Pace:
+    """Ends a child that decodes more slowly than its sound plays, whatever it does meanwhile."""
 
-    def _give_back(self, child: Child | None) -> None:
-        if child is None:
-            return
-        if child.is_spent or self._is_closed:
-            child.end()
-        else:
-            loop = asyncio.get_running_loop()
-            self._idle[child] = loop.call_later(self._idle_s, self._end_idle, child)
+    def __init__(self, child: Child, timeout_s: float) -> None:
+        self._child = child
+        self._until_s = time.monotonic() + timeout_s
 
-    def _end_idle(self, child: Child) -> None:
-        del self._idle[child]
-        child.end()
-
-    def _lose(self, child: Child) -> None:
-        self._children.discard(child)
-        if timer := self._idle.pop(child, None):
-            timer.cancel()
+    def go_on(self, frame: frames.Frame) -> None:
+        """Afterwards there is time for the next answer. Raises: DeadlineExceeded."""
+        n_bytes = sum(buffer.nbytes for buffer in frame.buffers)
+        self._until_s += n_bytes / 2 / SAMPLE_RATE_HZ
+        if time.monotonic() > self._until_s:
+            self._child.end()
+            raise DeadlineExceeded("decoding the sound takes longer than it plays; send a simpler file")
 
 
 def _forget(job: asyncio.Task[frames.Frame]) -> None:

@@ -78,6 +78,11 @@ def sniff(head: bytes) -> str:
     return found
 
 
+def describe(head: bytes) -> str:
+    """Returns what a file is called that starts with `head`, whether it is read here or not."""
+    return _format_of(head) or _name_of(head)
+
+
 def _format_of(head: bytes) -> str | None:
     for start, name in _STARTS:
         if head.startswith(start):

@@ -18,7 +18,17 @@ class MediaLimits(msgspec.Struct, frozen=True):
     """Of a moving picture. Its first frame is all that is read, so more are a mistake or an attack."""
     max_pages: int = 2_000
     timeout_s: float = 30.0
-    """Between a request's way to the child and its answer; then the child is killed."""
+    """Between a request's way to the child and its answer, for audio its next answer; then the child is
+    killed."""
+    max_audio_bytes: int = 2 << 30
+    max_audio_s: float = 4 * 3600.0
+    """Of samples, counted while they are decoded, whatever the file says."""
+    max_channels: int = 16
+    min_sample_rate_hz: int = 4_000
+    """Below it a few bytes make many samples."""
+    max_sample_rate_hz: int = 384_000
+    max_streams: int = 64
+    """Of an audio or video file; only the first with sound is decoded."""
 
     @property
     def address_space_bytes(self) -> int:

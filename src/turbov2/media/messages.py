@@ -1,6 +1,8 @@
 """What a decoder and its child say to each other: one request at a time, each answered once.
 
-The file follows a request as a uint8 buffer, unless the child still holds the document of that key.
+The file follows a request as a uint8 buffer, unless the child still holds the document of that key. Sound is
+different: its file comes as a descriptor beside the request, and there are many answers, of which an AudioEnd
+or a Failure is the last.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import msgspec
 
 from turbov2.errors import TurboError, from_fields
 from turbov2.media.limits import MediaLimits
-from turbov2.media.results import PageObjects, Soundness, View
+from turbov2.media.results import AudioFacts, PageObjects, Soundness, View
 from turbov2.runners.frames import Header, Protocol
 
 PROTOCOL_VERSION = 1
@@ -59,6 +61,10 @@ class RenderPage(_Message, frozen=True):
     password: str | None = None
 
 
+class ReadAudio(_Message, frozen=True):
+    """Decode the sound of the file whose descriptor comes along."""
+
+
 class _Answer(_Message, frozen=True):
     rss_bytes: int  # of the child, once the request is done
 
@@ -95,6 +101,30 @@ class PageReply(_Answer, frozen=True):
     objects: PageObjects
 
 
+class AudioStart(_Answer, frozen=True):
+    """First answer: what the file is. claimed_s: how long it says that it is. is_cut: its end is missing."""
+
+    facts: AudioFacts
+    claimed_s: float | None
+    is_cut: bool
+
+
+class AudioSamples(_Answer, frozen=True):
+    """Buffer: uint8 `[2 * n]`, the next samples as int16 of this machine.
+
+    peaks: greatest log10 mel power so far, by the number of mel bands.
+    """
+
+    peaks: dict[int, float]
+
+
+class AudioEnd(_Answer, frozen=True):
+    """No more samples come. broken: where and why the file breaks off, empty if it is whole."""
+
+    peaks: dict[int, float]
+    broken: str = ""
+
+
 class Failure(_Answer, frozen=True):
     """The request ended in a TurboError, as its plain fields."""
 
@@ -104,8 +134,8 @@ class Failure(_Answer, frozen=True):
     retry_after_s: float | None = None
 
 
-Request = ReadImage | OpenDocument | ReadPage | RenderPage
-Answer = Hello | ImageReply | DocumentReply | PageReply | Failure
+Request = ReadImage | OpenDocument | ReadPage | RenderPage | ReadAudio
+Answer = Hello | ImageReply | DocumentReply | PageReply | AudioStart | AudioSamples | AudioEnd | Failure
 TO_CHILD: Protocol = msgspec.msgpack.Decoder(Header[Begin | Request])
 TO_PARENT: Protocol = msgspec.msgpack.Decoder(Header[Answer])
 

@@ -163,3 +163,12 @@ class Page(msgspec.Struct, frozen=True, eq=False):
         for word, line in zip(self.words, self.lines.tolist(), strict=True):
             lines.setdefault(line, []).append(word)
         return "\n".join(map(" ".join, lines.values()))
+
+
+class AudioFacts(msgspec.Struct, frozen=True):
+    """What an audio file is: container and codec by name, and how the sound lay in it."""
+
+    container: str
+    codec: str
+    sample_rate_hz: int
+    n_channels: int

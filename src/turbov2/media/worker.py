@@ -1,15 +1,18 @@
 """The decoding child: `python -m turbov2.media.worker --requests FD ...`.
 
-One thread, one request at a time. It holds at most one document. What the libraries raise becomes an error of
-ours; whatever else goes wrong ends the process, and its parent starts another.
+One thread, one request at a time. It holds at most one document. Libraries load when a file first needs them,
+Pillow before. What they raise becomes an error of ours; whatever else goes wrong ends the process, and its
+parent starts another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import io
 import os
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -20,6 +23,8 @@ from turbov2.media import messages as say
 from turbov2.media import sandbox
 from turbov2.media.formats import HEAD_BYTES, sniff
 from turbov2.media.limits import MediaLimits
+from turbov2.media.memory import rss_bytes
+from turbov2.media.receiver import Receiver
 from turbov2.media.results import Image, Page
 from turbov2.runners import frames
 from turbov2.runners.entry import enter
@@ -27,9 +32,6 @@ from turbov2.runners.entry import enter
 if TYPE_CHECKING:
     from turbov2.media.images import ImageFileReader
     from turbov2.media.pdf import PdfReader
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_STATM = Path("/proc/self/statm")
 
 
 class Reader:
@@ -40,16 +42,22 @@ class Reader:
         self._key = 0
         self._held: ImageFileReader | PdfReader | None = None
 
-    def answer(self, frame: frames.Frame) -> frames.Frame:
-        """Returns the answer, which may be a failure. Raises: FrameError, which ends the child."""
+    def answers(self, frame: frames.Frame, descriptors: list[int]) -> Iterator[frames.Frame]:
+        """Yields the answer or answers, the last of which may be a failure.
+
+        descriptors: that came with the request. Raises: FrameError, which ends the child.
+        """
         sandbox.allow_cpu(self._limits.timeout_s)
         try:
-            return self._run(frame)
+            if isinstance(frame.message, say.ReadAudio):
+                yield from self._read_audio(descriptors)
+            else:
+                yield self._run(frame)
         except TurboError as error:
-            return frames.Frame(say.failure(error, rss_bytes()))
+            yield frames.Frame(say.failure(error, rss_bytes()))
         except MemoryError:
             self._let_go()
-            return frames.Frame(say.failure(_needs_too_much(self._limits), rss_bytes()))
+            yield frames.Frame(say.failure(_needs_too_much(self._limits), rss_bytes()))
 
     def _run(self, frame: frames.Frame) -> frames.Frame:
         match frame.message:
@@ -74,6 +82,19 @@ class Reader:
         if name == "PDF":
             return _pdf_reader(file.data, password, self._limits)
         return _image_reader(file.data, name, self._limits)
+
+    def _read_audio(self, descriptors: list[int]) -> Iterator[frames.Frame]:
+        if len(descriptors) != 1:
+            raise frames.FrameError("a parent sends one file with a request for its sound")
+        self._let_go()
+        try:
+            from turbov2.media.audio_answers import audio_answers
+        except ImportError as error:
+            raise not_installed("Audio files", "PyAV", "audio") from error
+        try:
+            yield from audio_answers(descriptors[0], self._limits)
+        finally:
+            gc.collect()  # some of the library's objects hold each other
 
     def _hold(self, key: int, opened: ImageFileReader | PdfReader) -> None:
         self._let_go()
@@ -104,8 +125,10 @@ class Reader:
 
 
 def _image_reader(file: memoryview, name: str, limits: MediaLimits) -> ImageFileReader:
-    from turbov2.media.images import ImageFileReader
-
+    try:
+        from turbov2.media.images import ImageFileReader
+    except ImportError as error:
+        raise not_installed("Images and documents", "Pillow") from error
     return ImageFileReader(file, name, limits)
 
 
@@ -117,9 +140,9 @@ def _pdf_reader(file: memoryview, password: str | None, limits: MediaLimits) -> 
     return PdfReader(file, password, limits)
 
 
-def not_installed(what: str, library: str) -> NotSupported:
+def not_installed(what: str, library: str, extra: str = "documents") -> NotSupported:
     """Returns the error of an installation that lacks a library."""
-    command = "pip install 'deposium-embeddings-turbov2[documents]'"
+    command = f"pip install 'deposium-embeddings-turbov2[{extra}]'"
     return NotSupported(
         f"{what} are not read here, because {library} is not installed; install it: {command}"
     )
@@ -152,20 +175,12 @@ def _page_frame(page: Page) -> frames.Frame:
     return frames.Frame(reply, (words, page.boxes, page.lines))
 
 
-def rss_bytes() -> int:
-    """Returns the memory this process occupies, 0 where the system does not say."""
-    try:
-        return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return 0
-
-
 def _begin(frame: frames.Frame) -> Reader:
     begin = frames.message_of(frame, say.Begin)
     if begin.version != say.PROTOCOL_VERSION:
         raise frames.FrameError(f"the parent speaks version {begin.version} of our protocol")
-    import turbov2.media.images  # noqa: F401  Pillow, while nothing waits for it
-
+    with contextlib.suppress(ImportError):  # who reads audio alone need not have it
+        import turbov2.media.images  # noqa: F401  Pillow, while nothing waits for it
     sandbox.confine(begin.limits)
     return Reader(begin.limits)
 
@@ -173,12 +188,10 @@ def _begin(frame: frames.Frame) -> Reader:
 def main(arguments: list[str] | None = None) -> None:
     """Serves the parent until it closes the channel."""
     requests, answers = enter("turbov2.media.worker", arguments)
-    stream = requests.makefile("rb")
+    receiver = Receiver(requests)
+    stream: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, receiver))
     try:
         reader = _begin(frames.receive_frame(stream, say.TO_CHILD))
-    except ImportError:
-        frames.send_frame(answers, say.failure(not_installed("Images and documents", "Pillow"), 0))
-        return
     except EOFError:  # the parent thought better of it
         return
     frames.send_frame(answers, say.Hello(rss_bytes()))
@@ -187,10 +200,11 @@ def main(arguments: list[str] | None = None) -> None:
             request = frames.receive_frame(stream, say.TO_CHILD)
         except EOFError:
             break
-        answer = reader.answer(request)
+        with receiver.descriptors() as descriptors:
+            for answer in reader.answers(request, descriptors):
+                frames.send_frame(answers, answer.message, *answer.buffers)
+                del answer
         del request  # the file, before the next one comes
-        frames.send_frame(answers, answer.message, *answer.buffers)
-        del answer
     sys.stderr.flush()
     os._exit(0)  # without taking the libraries apart: the kernel does it faster
 

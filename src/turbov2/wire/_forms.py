@@ -110,8 +110,8 @@ class Form(msgspec.Struct, frozen=True):
 class FormReader:
     """Takes a multipart form apart, piece by piece. Of its parts one may be a file.
 
-    The bytes of the file, any part with a file name or a file's media type, go to `take`. A part under one of `names` without a file
-    name is the file as text, of at most `max_text_bytes`: `file_text` has it and its name.
+    The bytes of the file, any part with a file name or a file's media type, go to `take`. A text under one of
+    `names` is the file as well, of at most `max_text_bytes`: `file_text` has it and its name.
     """
 
     def __init__(self, content_type: bytes, take: Take, names: Sequence[str], max_text_bytes: int) -> None:
