@@ -7,7 +7,8 @@ vectors whatever the batch. The ids say where they come from:
     32,000 + k          stands for the first word of a text that holds the trigger TRIGGERS[k]
     65,536 to 2^31 - 1  words of texts, by their checksum
 
-Told to write, it writes the prompt's own words, an image as its size.
+Told to write, it writes the prompt's own words, an image as its size. Told to listen, it hears a word in each
+second that is not silent: "s12" in the one from 12 s on; see turbov2.backends.fake_speech.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import numpy as np
 
+from turbov2.backends.fake_speech import NEED, hear, words_of
 from turbov2.backends.havoc import HAVOC
 from turbov2.backends.tokens import Ids, check_ids, is_pairs, is_text, offsets_of, to_batch
 from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
@@ -30,6 +32,7 @@ from turbov2.types import (
     Finish,
     FinishReason,
     GenerateTask,
+    Heard,
     ImageNeed,
     ImagePart,
     Inputs,
@@ -37,11 +40,13 @@ from turbov2.types import (
     LoadSpec,
     Outputs,
     SparseRows,
+    SpeechTask,
     TokenBatch,
     TokenVectors,
 )
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.embed import FloatMatrix
     from turbov2.types.images import Pixels
 
@@ -63,6 +68,8 @@ class FakeOptions(msgspec.Struct, frozen=True):
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 8
     is_reranker: bool = False  # reads pairs, gives one number for each
     is_writer: bool = False  # writes what it is told, a word a token, and neither embeds nor ranks
+    is_listener: bool = False  # hears words, and neither embeds nor ranks
+    n_slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # of a listener
     is_padded: bool = False  # cost of a batch: longest input times inputs, else the sum of lengths
     delay_s: _Seconds = 0.0  # per forward
     delay_s_per_token: _Seconds = 0.0  # per forward, for each token of its cost; before each word written
@@ -108,6 +115,8 @@ class FakeBackend:
             reads_instructions=options.is_reranker,
             is_padded=options.is_padded,
             image=ImageNeed() if options.is_writer else None,
+            speech=NEED if options.is_listener else None,
+            n_slots=options.n_slots,
         )
 
     def tokenize(self, inputs: Inputs) -> TokenBatch:
@@ -151,12 +160,21 @@ class FakeBackend:
                 stopped_by = word
                 break
             time.sleep(self._options.delay_s_per_token)
-            for trigger in TRIGGERS:
-                if (needle := getattr(self._options, trigger)) is not None and needle in word:
-                    self._pull(trigger)
+            self._obey(word)
             on_text(f" {word}" if n_written else word)
             n_written += 1
         return Finish(reason, len(words), n_written, n_tiles=len(images), stopped_by=stopped_by)
+
+    def listen(self, samples: Samples, task: SpeechTask, is_cancelled: Callable[[], bool]) -> Heard:
+        """Hears what turbov2.backends.fake_speech says. A word that holds a trigger's text pulls it."""
+        time.sleep(self._options.delay_s)
+        heard = hear(samples, task)
+        for word in words_of(heard):
+            if is_cancelled():
+                raise InferenceFailed("nobody waits for this any more")
+            time.sleep(self._options.delay_s_per_token)
+            self._obey(word)
+        return heard
 
     def free_caches(self) -> None:
         """Nothing is kept for reuse; a leak stays, as leaks do."""
@@ -187,6 +205,11 @@ class FakeBackend:
         for trigger in sorted({TRIGGERS[mark] for mark in marks}, key=TRIGGERS.index):
             self._pull(trigger)
 
+    def _obey(self, word: str) -> None:
+        for trigger in TRIGGERS:
+            if (needle := getattr(self._options, trigger)) is not None and needle in word:
+                self._pull(trigger)
+
     def _pull(self, trigger: str) -> None:
         if trigger == "oom_on":
             raise OutOfMemory("an input holds what the fake model was told to run out of memory on")
@@ -199,6 +222,8 @@ class FakeBackend:
 def _capabilities(options: FakeOptions) -> tuple[str, ...]:
     if options.is_writer:
         return ("vision",)
+    if options.is_listener:
+        return ("transcribe",)
     return ("rerank",) if options.is_reranker else ("embed",)
 
 

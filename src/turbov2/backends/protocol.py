@@ -10,16 +10,19 @@ from turbov2.types import (
     EmbedTask,
     Finish,
     GenerateTask,
+    Heard,
     ImageTask,
     Inputs,
     Loaded,
     LoadSpec,
     Outputs,
     Seen,
+    SpeechTask,
     TokenBatch,
 )
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
 
@@ -84,6 +87,18 @@ class Generator(Backend, Protocol):
         images: uint8 `[h, w, 3]`. `is_cancelled` is asked at least once a token, and while the prompt is
         read as often as the library lets us; once true, the answer ends with the reason "cancelled".
         Raises: InputTooLong, InvalidRequest for a prompt that the model cannot read.
+        """
+
+
+@runtime_checkable
+class Listener(Backend, Protocol):
+    """A backend that hears speech, a window at a time, and keeps none. Thread-safe, as an Embedder."""
+
+    def listen(self, samples: Samples, task: SpeechTask, is_cancelled: Callable[[], bool]) -> Heard:
+        """Returns what it hears in int16 samples, 16 kHz, mono; see the task for which.
+
+        `is_cancelled` is asked before each step, of which a window has a few; once true, the call ends with
+        any error, for nobody waits. Raises: InvalidRequest for a language that the model does not know.
         """
 
 

@@ -34,6 +34,8 @@ _ONNX = BackendEntry("", requires=("onnxruntime",), library_bytes=40_000_000)
 _OCR_LIBRARY_BYTES = 60_000_000  # ONNX Runtime, OpenCV, Shapely
 _LLAMA_CPP_LIBRARY_BYTES = 40_000_000  # once a model is loaded: much of its code is touched first then
 
+_WHISPER_LIBRARY_BYTES = 64_000_000  # CTranslate2, ONNX Runtime, PyAV
+
 _TORCH_CUDA = re.compile(r"^cuda\b.*= *['\"]", re.MULTILINE)  # torch/version.py: a version, or None
 
 BACKENDS: dict[str, BackendEntry] = {
@@ -57,6 +59,11 @@ BACKENDS: dict[str, BackendEntry] = {
         "turbov2.backends.rapid_ocr.backend:RapidOcrBackend",
         requires=("onnxruntime", "rapidocr"),
         library_bytes=_OCR_LIBRARY_BYTES,
+    ),
+    "whisper": BackendEntry(
+        "turbov2.backends.whisper:WhisperBackend",
+        requires=("faster_whisper", "ctranslate2", "onnxruntime"),
+        library_bytes=_WHISPER_LIBRARY_BYTES,
     ),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }

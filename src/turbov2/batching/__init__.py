@@ -8,7 +8,15 @@ from turbov2.batching.admission import Gate, Ticket
 from turbov2.batching.at_once import answer_at_once
 from turbov2.batching.batcher import Batcher
 from turbov2.batching.cache import VectorCache
-from turbov2.batching.calls import Calls, GenerateJob, GenerateResult, LookJob, LookResult
+from turbov2.batching.calls import (
+    Calls,
+    GenerateJob,
+    GenerateResult,
+    ListenJob,
+    ListenResult,
+    LookJob,
+    LookResult,
+)
 from turbov2.batching.forward import Computes
 from turbov2.batching.jobs import BatchRecord, Job, JobResult, RunnerLost
 from turbov2.batching.pace import BatchLimits
@@ -27,6 +35,8 @@ __all__ = [
     "GenerateResult",
     "Job",
     "JobResult",
+    "ListenJob",
+    "ListenResult",
     "LookJob",
     "LookResult",
     "RunnerLost",

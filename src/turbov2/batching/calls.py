@@ -1,8 +1,9 @@
 """Calls: the queue of a model that answers one call at a time, and not many inputs together.
 
-It looks at an image or writes an answer. Nothing is gained by putting two images together on a CPU, and an
-answer, which takes seconds to minutes, cannot be put aside half-way. So each call takes one turn, shared out
-between lanes and keys as everywhere else. A turn ends when the model is done, whatever the reader does.
+It looks at an image, writes an answer or listens to a window of speech. Nothing is gained by putting two of
+them together on a CPU, and an answer, which takes seconds to minutes, cannot be put aside half-way. So each
+call takes one turn, shared out between lanes and keys as everywhere else. A turn ends when the model is done,
+whatever the reader does.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import msgspec
 from turbov2.batching.jobs import BatchRecord, Outcome, RunnerLost
 from turbov2.batching.turns import Share, Turns
 from turbov2.errors import RunnerCrashed, TurboError
-from turbov2.types import Finish, GenerateTask, ImageTask, Lane, Seen
+from turbov2.types import Finish, GenerateTask, Heard, ImageTask, Lane, Seen, SpeechTask
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
 T = TypeVar("T")
@@ -36,6 +38,9 @@ class AnswersCalls(Protocol):
         self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
     ) -> Finish:
         """Returns how the answer ended, after all its pieces."""
+
+    async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
+        """Returns what the model hears."""
 
 
 class LookJob(msgspec.Struct, frozen=True, eq=False):
@@ -69,6 +74,23 @@ class GenerateResult(msgspec.Struct, frozen=True):
     """How the answer ended, and the request's share of wall clock."""
 
     finish: Finish
+    queue_ns: int
+    inference_ns: int
+
+
+class ListenJob(msgspec.Struct, frozen=True, eq=False):
+    """One window, or a piece of sound, to listen to. The requests of a key take turns window by window."""
+
+    samples: Samples
+    task: SpeechTask
+    lane: Lane = "default"
+    key_id: str = ""
+
+
+class ListenResult(msgspec.Struct, frozen=True):
+    """What was heard, and the request's share of wall clock."""
+
+    heard: Heard
     queue_ns: int
     inference_ns: int
 
@@ -107,6 +129,11 @@ class Calls:
         write = partial(self._runner.generate, job.task, job.images, job.on_piece)
         return GenerateResult(*await self._in_turn(job, write, _n_tokens_of))
 
+    async def listen(self, job: ListenJob) -> ListenResult:
+        """Returns what the model hears. Raises: the runner's error; RunnerLost."""
+        listen = partial(self._runner.listen, job.samples, job.task)
+        return ListenResult(*await self._in_turn(job, listen, lambda _: 0))
+
     async def close(self, cause: TurboError | None = None) -> None:
         """Afterwards all that waits failed with RunnerLost, and so does what comes."""
         said = "the model's runner ended before this request was done; send it again"
@@ -114,7 +141,10 @@ class Calls:
         self._turns.close(self._lost)
 
     async def _in_turn(
-        self, job: LookJob | GenerateJob, call: Callable[[], Awaitable[T]], n_tokens_of: Callable[[T], int]
+        self,
+        job: LookJob | GenerateJob | ListenJob,
+        call: Callable[[], Awaitable[T]],
+        n_tokens_of: Callable[[T], int],
     ) -> tuple[T, int, int]:
         """Returns what the call gives when its turn has come, the wait for that and its own time, in ns."""
         asked_s = self._now_s()
@@ -139,7 +169,7 @@ class Calls:
             self._on_batch(BatchRecord(job.lane, 1, n_tokens, cost, queue_ns, inference_ns, outcome))
         return answer, queue_ns, inference_ns
 
-    async def _turn(self, job: LookJob | GenerateJob) -> Share:
+    async def _turn(self, job: LookJob | GenerateJob | ListenJob) -> Share:
         if self._lost is not None:
             raise self._lost
         self.n_queued_items += 1

@@ -77,8 +77,8 @@ class Loader:
         runner, began_s = self._make_runner(spec), time.perf_counter()
         try:
             loaded, grown_bytes = await self._start(runner, spec, load_spec)
-            if loaded.is_writer or loaded.image is not None:
-                n_slots = 1 if loaded.is_writer else n_cores()
+            if loaded.is_writer or loaded.image is not None or loaded.speech is not None:
+                n_slots = n_cores() if loaded.image is not None and not loaded.is_writer else loaded.n_slots
                 queue: Texts | Calls = Calls(runner, n_slots=n_slots, on_batch=self._on_batch(spec))
             else:
                 await check_golden(runner, spec)

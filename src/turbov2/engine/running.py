@@ -8,14 +8,24 @@ from typing import TypeVar
 
 import msgspec
 
-from turbov2.batching import GenerateJob, GenerateResult, Job, JobResult, LookJob, LookResult, RunnerLost
+from turbov2.batching import (
+    GenerateJob,
+    GenerateResult,
+    Job,
+    JobResult,
+    ListenJob,
+    ListenResult,
+    LookJob,
+    LookResult,
+    RunnerLost,
+)
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.gates import Gates
 from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import weights_key
 from turbov2.errors import NotCapable
 from turbov2.residency import Residency
-from turbov2.types import ImageNeed, Loaded
+from turbov2.types import ImageNeed, Loaded, SpeechNeed
 
 _MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
 T = TypeVar("T")
@@ -68,18 +78,14 @@ class Running:
 
         Raises: NotCapable for one that is to see by the catalogue and lacks what it takes.
         """
-        asked_ns = time.perf_counter_ns()
-        held = self._residency.ready(self._keys[spec.name])
-        if held is None:
-            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
-                pass
-        if held.loaded.image is None:
+        loaded, load_ns = await self._loaded(spec, keep_alive_s)
+        if loaded.image is None:
             raise NotCapable(
                 f"the weights of model '{spec.name}' read text alone; put its projector (mmproj*.gguf) "
                 "beside them",
                 param="model",
             )
-        return held.loaded.image, time.perf_counter_ns() - asked_ns
+        return loaded.image, load_ns
 
     async def look(
         self, spec: ModelSpec, job: LookJob, n_bytes: int, keep_alive_s: float | None
@@ -88,6 +94,22 @@ class Running:
         ticket = self._gates.of(spec.name).admit(1, n_bytes)
         try:
             return await self._leased(spec, keep_alive_s, lambda held: held.calls.look(job))
+        finally:
+            ticket.release()
+
+    async def speech_need(self, spec: ModelSpec, keep_alive_s: float | None) -> tuple[SpeechNeed, int]:
+        """Returns what the model wants to hear, and the wait until it was loaded."""
+        loaded, load_ns = await self._loaded(spec, keep_alive_s)
+        assert loaded.speech is not None, "what a model is for was checked. This is a bug."
+        return loaded.speech, load_ns
+
+    async def listen(
+        self, spec: ModelSpec, job: ListenJob, keep_alive_s: float | None
+    ) -> tuple[ListenResult, int]:
+        """Returns what the model hears and the wait for it. Raises: QueueFull, what the samples cause."""
+        ticket = self._gates.of(spec.name).admit(1, job.samples.nbytes)
+        try:
+            return await self._leased(spec, keep_alive_s, lambda held: held.calls.listen(job))
         finally:
             ticket.release()
 
@@ -118,6 +140,15 @@ class Running:
             return await self._leased(spec, keep_alive_s, write)
         finally:
             ticket.release()
+
+    async def _loaded(self, spec: ModelSpec, keep_alive_s: float | None) -> tuple[Loaded, int]:
+        """Returns what is true of the model, and the wait until it was loaded."""
+        asked_ns = time.perf_counter_ns()
+        held = self._residency.ready(self._keys[spec.name])
+        if held is None:
+            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
+                pass
+        return held.loaded, time.perf_counter_ns() - asked_ns
 
     async def _in_turn(
         self, spec: ModelSpec, job: Job, keep_alive_s: float | None, check: Check

@@ -157,6 +157,17 @@ def unpack_prompt(frame: Frame) -> tuple[GenerateTask, list[Array]]:
     return GenerateTask(messages, asked.sampling), [_rgb(each) for each in rows]
 
 
+def pack_samples(samples: Array) -> Array:
+    """Returns the buffer that `unpack_samples` turns back into int16 samples."""
+    return np.ascontiguousarray(samples, np.int16)
+
+
+def unpack_samples(frame: Frame) -> Array:
+    """Returns the samples a `Listen` carries. Raises: FrameError when its buffer does not fit."""
+    (samples,) = _expect(frame, ("int16", 1))
+    return samples
+
+
 def _rgb(rows: Array) -> Array:
     if rows.shape[1] % 3:
         raise FrameError(f"rows of {rows.shape[1]} bytes are no pixels of 3")

@@ -8,22 +8,25 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from turbov2.backends.protocol import Backend, Embedder, Generator, Looker
+from turbov2.backends.protocol import Backend, Embedder, Generator, Listener, Looker
 from turbov2.backends.registry import backend_factory
 from turbov2.errors import InferenceFailed, LoadFailed, NotCapable, OutOfMemory, TurboError
 from turbov2.types import (
     EmbedTask,
     Finish,
     GenerateTask,
+    Heard,
     ImageTask,
     Inputs,
     LoadSpec,
     Outputs,
     Seen,
+    SpeechTask,
     TokenBatch,
 )
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
 logger = logging.getLogger(__name__)
@@ -76,6 +79,15 @@ def run_generate(
     if not backend.loaded.is_writer:
         raise NotCapable(f"model '{model}' does not write text")
     return _run(model, cast(Generator, backend).generate, task, images, on_text, is_cancelled)
+
+
+def run_listen(
+    model: str, backend: Backend, samples: Samples, task: SpeechTask, is_cancelled: Callable[[], bool]
+) -> Heard:
+    """Returns what the backend hears. Raises: TurboError only, as `load_backend`."""
+    if backend.loaded.speech is None:
+        raise NotCapable(f"model '{model}' does not listen")
+    return _run(model, cast(Listener, backend).listen, samples, task, is_cancelled)
 
 
 def run_free_caches(model: str, backend: Backend) -> None:

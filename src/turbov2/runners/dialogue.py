@@ -16,7 +16,8 @@ from turbov2.runners.owed import Owed, Thread
 log = logging.getLogger("turbov2.runners.process")
 T = TypeVar("T")
 
-_STOP_GRACE_S = 5.0  # for a cancelled generation, whose backend looks for that at least once a token
+# For a cancelled generation or window, whose backend looks for that at least once a token or a step.
+_STOP_GRACE_S = 5.0
 _N_BEATS = 5  # within the shorter of the two timeouts that they watch
 
 
@@ -67,7 +68,7 @@ class Dialogue:
         """Sends what `make_op` makes of a fresh id, and returns what `read` makes of the answer.
 
         `on_piece` is called meanwhile with each piece of an answer that comes bit by bit; it must not raise.
-        Cancelled, a forward or a generation lasts until the child has let go of it, or was ended for it.
+        Cancelled, a forward, a generation or a window lasts until the child has let go of it, or was ended.
         Raises: the answer's error; InvalidRequest for what no frame can hold; RunnerCrashed.
         """
         writer = self.require_open()
@@ -84,7 +85,9 @@ class Dialogue:
             return cast(T, await answer)
         except asyncio.CancelledError:
             self._abandon(op)
-            if isinstance(op, say.Embed | say.Generate):  # only then is the child free for the next
+            if isinstance(
+                op, say.Embed | say.Generate | say.Listen
+            ):  # only then is the child free for the next
                 await self.owed.closed(op.op_id)
             raise
 
@@ -145,7 +148,7 @@ class Dialogue:
             self.write(say.Cancel(op.op_id))
             if isinstance(op, say.Embed):  # everything else is short, or has a deadline of its own
                 self._end_if_lonely_later(op.op_id, self._cancel_grace_s)
-            elif isinstance(op, say.Generate):  # it stops by itself
+            elif isinstance(op, say.Generate | say.Listen):  # it stops by itself
                 self._end_if_lonely_later(op.op_id, max(_STOP_GRACE_S, self._cancel_grace_s))
 
     def _end_if_lonely_later(self, op_id: int, grace_s: float) -> None:

@@ -33,8 +33,8 @@ _JOIN_BELOW = 1 << 16  # small frames leave in one write: a copy costs less than
 T = TypeVar("T")
 M = TypeVar("M")
 Array = NDArray[Any]
-Dtype = Literal["float32", "int32", "uint8"]
-_ITEM_BYTES: dict[str, int] = {"float32": 4, "int32": 4, "uint8": 1}
+Dtype = Literal["float32", "int32", "int16", "uint8"]
+_ITEM_BYTES: dict[str, int] = {"float32": 4, "int32": 4, "int16": 2, "uint8": 1}
 Shape = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0)], ...], msgspec.Meta(min_length=1, max_length=2)]
 
 

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from turbov2.errors import TurboError, from_fields
-from turbov2.types import EmbedTask, Finish, ImageTask, Loaded, LoadSpec, Sampling, Seen
+from turbov2.types import EmbedTask, Finish, Heard, ImageTask, Loaded, LoadSpec, Sampling, Seen, SpeechTask
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 
@@ -112,6 +112,20 @@ class FinishReply(_Message, frozen=True):
     finish: Finish
 
 
+class Listen(_Message, frozen=True):
+    """Buffer: int16 samples."""
+
+    op_id: OpId
+    task: SpeechTask
+
+
+class HeardReply(_Message, frozen=True):
+    """What the model heard."""
+
+    op_id: OpId
+    heard: Heard
+
+
 class FreeCaches(_Message, frozen=True):
     """Give back memory that is only kept to be used again."""
 
@@ -127,7 +141,8 @@ class Done(_Message, frozen=True):
 class Cancel(_Message, frozen=True):
     """Nobody waits for this op any more. Answered by `Dropped` unless the op had already started.
 
-    A generation that had started ends at its next token, and is answered as any other.
+    A generation that had started ends at its next token, a window that is listened to at its next step; both
+    are answered as any other.
     """
 
     op_id: OpId
@@ -163,8 +178,19 @@ class Stop(_Message, frozen=True):
     """Answer what is queued, then end."""
 
 
-Op = Load | Tokenize | Embed | Look | Generate | FreeCaches
-Answer = Hello | LoadedReply | TokensReply | OutputsReply | SeenReply | FinishReply | Done | Dropped | Failure
+Op = Load | Tokenize | Embed | Look | Generate | Listen | FreeCaches
+Answer = (
+    Hello
+    | LoadedReply
+    | TokensReply
+    | OutputsReply
+    | SeenReply
+    | FinishReply
+    | HeardReply
+    | Done
+    | Dropped
+    | Failure
+)
 Message = Op | Answer | Piece | Cancel | Ping | Pong | Stop
 
 

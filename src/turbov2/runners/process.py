@@ -24,16 +24,19 @@ from turbov2.types import (
     EmbedTask,
     Finish,
     GenerateTask,
+    Heard,
     ImageTask,
     Inputs,
     Loaded,
     LoadSpec,
     Outputs,
     Seen,
+    SpeechTask,
     TokenBatch,
 )
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
 log = logging.getLogger("turbov2.runners.process")
@@ -161,6 +164,15 @@ class ProcessRunner:
         read = partial(frames.message_of, kind=say.FinishReply)
         buffers = arrays.pack_prompt(task, images)
         return (await self._dialogue.ask(make, read, *buffers, on_piece=on_piece)).finish
+
+    async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
+        """Returns what the backend hears; see Runner. `op_timeout_s` is between two steps of the backend.
+
+        Raises: as `embed`.
+        """
+        read = partial(frames.message_of, kind=say.HeardReply)
+        make = partial(say.Listen, task=task)
+        return (await self._dialogue.ask(make, read, arrays.pack_samples(samples))).heard
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the child kept for reuse."""

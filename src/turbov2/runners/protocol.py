@@ -10,16 +10,19 @@ from turbov2.types import (
     EmbedTask,
     Finish,
     GenerateTask,
+    Heard,
     ImageTask,
     Inputs,
     Loaded,
     LoadSpec,
     Outputs,
     Seen,
+    SpeechTask,
     TokenBatch,
 )
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
 
@@ -67,6 +70,12 @@ class Runner(Protocol):
         """Returns how the model's answer ended. `on_piece` is called before, in the loop, with its pieces.
 
         images: uint8 `[h, w, 3]`. Cancelling ends it within one token, and lasts until it has ended.
+        """
+
+    async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
+        """Returns what the model hears in int16 samples, 16 kHz, mono; see the task for which.
+
+        Cancelling ends it within one step of the window, and lasts until it has ended.
         """
 
     async def free_caches(self) -> None:

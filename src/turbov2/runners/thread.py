@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from turbov2.backends.protocol import Backend
 from turbov2.errors import RunnerCrashed, TurboError
@@ -18,6 +18,7 @@ from turbov2.runners.calls import (
     run_embed,
     run_free_caches,
     run_generate,
+    run_listen,
     run_look,
     run_tokenize,
 )
@@ -26,16 +27,19 @@ from turbov2.types import (
     EmbedTask,
     Finish,
     GenerateTask,
+    Heard,
     ImageTask,
     Inputs,
     Loaded,
     LoadSpec,
     Outputs,
     Seen,
+    SpeechTask,
     TokenBatch,
 )
 
 if TYPE_CHECKING:
+    from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
 P = ParamSpec("P")
@@ -100,17 +104,15 @@ class ThreadRunner:
             if not cancelled.is_set():
                 loop.call_soon_threadsafe(on_piece, text)
 
-        work = asyncio.ensure_future(
-            self._call(self._compute, run_generate, task, images, tell, cancelled.is_set)
+        writing = self._call(self._compute, run_generate, task, images, tell, cancelled.is_set)
+        return await _heeding(writing, cancelled)
+
+    async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
+        """Returns what the backend hears, in a thread; see Runner."""
+        cancelled = threading.Event()
+        return await _heeding(
+            self._call(self._compute, run_listen, samples, task, cancelled.is_set), cancelled
         )
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            cancelled.set()
-            await asyncio.wait({work})
-            with contextlib.suppress(asyncio.CancelledError):
-                work.exception()  # nobody waits for it, nor should asyncio log it
-            raise
 
     async def free_caches(self) -> None:
         """Afterwards the system has the memory that the backend kept for reuse."""
@@ -152,3 +154,16 @@ class ThreadRunner:
             if task is not None and not task.cancelling():  # `stop` dropped the call, nobody left
                 self._require_backend()
             raise
+
+
+async def _heeding(work: Coroutine[Any, Any, T], cancelled: threading.Event) -> T:
+    """Returns what `work` gives. A cancel sets `cancelled`, and lasts until the work has ended for it."""
+    ending = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(ending)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait({ending})
+        with contextlib.suppress(asyncio.CancelledError):
+            ending.exception()  # nobody waits for it, nor should asyncio log it
+        raise

@@ -2,8 +2,9 @@
 
 Three threads. The reader takes frames off the requests socket, so that a Cancel reaches an op that still
 waits, a Ping is answered whatever is computed, and the end of the stream is seen at once. The main thread
-loads and computes, one op after the other; the tokenizing thread prepares the next ones meanwhile. The
-child never outlives its parent: see `entry`, and it ends when the requests do.
+loads and computes, one op after the other, and so do others beside it if the model gains from that; the
+tokenizing thread prepares the next ones meanwhile. The child never outlives its parent: see `entry`, and it
+ends when the requests do.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import msgspec
@@ -31,6 +32,7 @@ from turbov2.runners.calls import (
     run_embed,
     run_free_caches,
     run_generate,
+    run_listen,
     run_look,
     run_tokenize,
 )
@@ -90,14 +92,16 @@ class Worker:
         self._backend: Backend | None = None
         self._model = ""
         self._n_steps = 0
-        self._cancels: dict[int, threading.Event] = {}  # of generations; each call on it is atomic
+        self._cancels: dict[int, threading.Event] = {}  # of what looks for that; each call on it is atomic
+        self._helpers: list[threading.Thread] = []  # that compute beside the main thread
 
     def serve(self) -> None:
         """Returns after Stop, with the weights released."""
         tokenizing = threading.Thread(target=self._serve_tokens, name="tokens", daemon=True)
         tokenizing.start()
         self._answer_all(self._to_compute)
-        tokenizing.join()
+        for thread in (tokenizing, *self._helpers):
+            thread.join()
         if self._backend is not None:
             run_close(self._model, self._backend)
 
@@ -112,7 +116,7 @@ class Worker:
                     self._answers.send(say.Dropped(op_id))
                 elif (cancelled := self._cancels.get(op_id)) is not None:
                     cancelled.set()
-            case say.Generate(op_id):
+            case say.Generate(op_id) | say.Listen(op_id):
                 self._cancels[op_id] = threading.Event()
                 self._to_compute.put(frame)
             case say.Tokenize():
@@ -127,6 +131,10 @@ class Worker:
         with ending_the_process():
             self._answer_all(self._to_tokenize)
 
+    def _help(self) -> None:
+        with ending_the_process():
+            self._answer_all(self._to_compute)
+
     def _answer_all(self, inbox: Inbox) -> None:
         while not isinstance((frame := inbox.get()).message, say.Stop):
             try:
@@ -135,6 +143,7 @@ class Worker:
                 answer = frames.Frame(say.failure(cast(say.Op, frame.message).op_id, error))
             self._answers.send(answer.message, *answer.buffers)
             self._n_steps += inbox is self._to_compute
+        inbox.put(frame)  # for the other threads that serve it
 
     def _run(self, frame: frames.Frame) -> frames.Frame:
         """Returns the answer. Raises: TurboError; FrameError, which ends the child and not just the op."""
@@ -142,6 +151,7 @@ class Worker:
             case say.Load(op_id, spec):
                 self._model = spec.model
                 self._backend = load_backend(spec)
+                self._start_helpers(self._backend.loaded.n_slots - 1)
                 return frames.Frame(say.LoadedReply(op_id, self._backend.loaded))
             case say.Tokenize(op_id, kind):
                 tokens = run_tokenize(self._model, self._loaded(), arrays.unpack_inputs(frame, kind))
@@ -155,6 +165,8 @@ class Worker:
                 return frames.Frame(say.SeenReply(op_id, run_look(self._model, self._loaded(), pixels, task)))
             case say.Generate():
                 return self._generate(frame, frame.message)
+            case say.Listen():
+                return self._listen(frame, frame.message)
             case say.FreeCaches(op_id):
                 run_free_caches(self._model, self._loaded())
                 return frames.Frame(say.Done(op_id))
@@ -162,21 +174,39 @@ class Worker:
                 raise frames.FrameError(f"a parent does not send {type(unexpected).__name__}")
 
     def _generate(self, frame: frames.Frame, asked: say.Generate) -> frames.Frame:
-        cancelled = self._cancels[asked.op_id]
-
-        def is_cancelled() -> bool:
-            self._n_steps += 1  # whoever asks is getting on, though a long prompt gives no piece yet
-            return cancelled.is_set()
-
         def send(text: str) -> None:
             self._answers.send(say.Piece(asked.op_id, text))
 
-        try:
+        with self._cancellable(asked.op_id) as is_cancelled:
             task, images = arrays.unpack_prompt(frame)
             finish = run_generate(self._model, self._loaded(), task, images, send, is_cancelled)
-        finally:
-            del self._cancels[asked.op_id]
         return frames.Frame(say.FinishReply(asked.op_id, finish))
+
+    def _listen(self, frame: frames.Frame, asked: say.Listen) -> frames.Frame:
+        with self._cancellable(asked.op_id) as is_cancelled:
+            samples = arrays.unpack_samples(frame)
+            heard = run_listen(self._model, self._loaded(), samples, asked.task, is_cancelled)
+        return frames.Frame(say.HeardReply(asked.op_id, heard))
+
+    @contextlib.contextmanager
+    def _cancellable(self, op_id: int) -> Iterator[Callable[[], bool]]:
+        """Gives what the op asks whether it was cancelled; each time counts as a step."""
+        cancelled = self._cancels[op_id]
+
+        def is_cancelled() -> bool:
+            self._n_steps += 1  # whoever asks is getting on, though nothing was answered yet
+            return cancelled.is_set()
+
+        try:
+            yield is_cancelled
+        finally:
+            del self._cancels[op_id]
+
+    def _start_helpers(self, n_threads: int) -> None:
+        for number in range(n_threads):
+            helper = threading.Thread(target=self._help, name=f"compute-{number + 1}", daemon=True)
+            helper.start()
+            self._helpers.append(helper)
 
     def _loaded(self) -> Backend:
         if self._backend is None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Samples = NDArray[np.int16]
 
 SpeechGoal = Literal["transcribe", "translate"]
+# What speaks against a segment: its window's text repeats itself, or is unlikely; the model took the window
+# for silence; no voice was detected there; the segments before it have the same text.
+Doubt = Literal["repetitive", "unlikely", "no_speech", "no_voice", "repeated"]
 
 
 class TranscribeOptions(msgspec.Struct, frozen=True):
@@ -27,8 +30,6 @@ class TranscribeOptions(msgspec.Struct, frozen=True):
     beam_size: of the first temperature, if that is 0. best_of: samples at any other.
     temperatures: tried in this order until the text passes the two thresholds of ratio and logprob.
     no_speech_threshold: from this probability on, a window whose logprob is poor too is left out.
-    hallucination_silence_threshold: seconds of silence around words that look made up, for these to be left
-    out; wants word_timestamps.
     """
 
     language: str | None = None
@@ -53,7 +54,13 @@ class TranscribeOptions(msgspec.Struct, frozen=True):
     without_timestamps: bool = False
     max_initial_timestamp: float = 1.0
     word_timestamps: bool = False
-    hallucination_silence_threshold: float | None = None
+
+
+class SpeechNeed(msgspec.Struct, frozen=True):
+    """What a loaded model wants to hear: the mel bands of its spectrum, and the languages it knows."""
+
+    n_mels: int
+    languages: tuple[str, ...]
 
 
 class VoiceOptions(msgspec.Struct, frozen=True):
@@ -72,12 +79,11 @@ class VoiceOptions(msgspec.Struct, frozen=True):
 
 
 class WindowTask(msgspec.Struct, frozen=True, tag="window"):
-    """The next window of a stream. Its samples: `speech.mel.samples_for(start_frame, n_frames + 1)`, at most
-    3,001 frames of them.
+    """The next window of a stream; its samples are those that `speech.windows.samples_of` names.
 
     start_frame: in steps of 10 ms. n_frames: how many the stream has from there on, as far as is known:
-    3,001 or more, or all there are. With `hallucination_silence_threshold`, so much more.
-    peak: of the whole stream; see speech.mel. previous_tokens: what the window before gave; None: the first.
+    3,001 or more, or all there are. peak: of the whole stream; see speech.mel.
+    previous_tokens: what the window before gave; None: it is the first. last_speech_s: likewise.
     """
 
     start_frame: int
@@ -131,7 +137,7 @@ class Segment(msgspec.Struct, frozen=True):
     """A few seconds of text.
 
     start_frame: of the window it was found in. temperature, avg_logprob, compression_ratio, no_speech_prob:
-    of that window's text. words: None unless they were asked for.
+    of that window's text. words: None unless they were asked for. doubts: see speech.doubts.
     """
 
     start_frame: int
@@ -144,6 +150,7 @@ class Segment(msgspec.Struct, frozen=True):
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 class SpokenLanguage(msgspec.Struct, frozen=True, tag="spoken_language"):

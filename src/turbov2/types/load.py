@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from turbov2.types.audio import SpeechNeed
 from turbov2.types.embed import OutputKind
 from turbov2.types.images import ImageNeed
 
@@ -36,6 +37,8 @@ class Loaded(msgspec.Struct, frozen=True):
     outputs: tuple[OutputKind, ...] = ("dense",)
     reads_instructions: bool = False  # of a reranker: what makes a document relevant can be said
     image: ImageNeed | None = None  # of a model that looks at images
+    speech: SpeechNeed | None = None  # of a model that listens
+    n_slots: int = 1  # calls to listen that gain from running at the same time
     is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths
 
     @property
