@@ -16,7 +16,7 @@ from turbov2.media.limits import MediaLimits
 from turbov2.media.results import AudioFacts, PageObjects, Soundness, View
 from turbov2.runners.frames import Header, Protocol
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_MESSAGE_CHARS = 4096  # of an error
 
 
