@@ -11,6 +11,7 @@ import msgspec
 
 from turbov2.errors import TurboError
 from turbov2.wire._http import NDJSON, Request, Response
+from turbov2.wire._lines import on_one_line
 from turbov2.wire._media import MediaForm
 from turbov2.wire._sse import SSE, sse_event
 
@@ -70,4 +71,5 @@ async def _page_frame(page: P, render: Callable[[P], bytes], kind: bytes) -> byt
 
 
 def _frame(name: str, line: bytes, kind: bytes) -> bytes:
+    line = on_one_line(line)
     return sse_event(name, line) if kind == SSE else line + b"\n"

@@ -1,0 +1,44 @@
+"""JSON that readers of lines take for one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turbov2.wire._http import NDJSON
+from turbov2.wire._lines import json_line
+from turbov2.wire._sse import SSE
+from turbov2.wire.native.page_stream import page_stream
+
+BREAKING = "one\u2028two\u2029three\x85four\x0bfive\x0csix\x1cseven"
+
+
+@given(st.text(alphabet=st.sampled_from('a\\"\n\r\x0b\x0c\x1c\x85\u2028\u2029ä€𝄞')))
+def test_a_value_stays_on_its_line(text: str) -> None:
+    line = json_line({"text": text})
+    assert len(line.decode().splitlines()) == 1
+    assert json.loads(line) == {"text": text}
+
+
+class Page(NamedTuple):
+    n_pages: int
+    text: str
+
+
+async def pages() -> AsyncGenerator[Page, None]:
+    yield Page(1, BREAKING)
+
+
+@pytest.mark.parametrize("kind", [NDJSON, SSE])
+async def test_a_page_stays_on_its_line(kind: bytes) -> None:
+    answer = await page_stream(pages(), lambda page: msgspec.json.encode({"text": page.text}), kind)
+    assert not isinstance(answer.body, bytes)
+    told = b"".join([frame async for frame in answer.body]).decode()
+    lines = [line.removeprefix("data: ") for line in told.splitlines() if '"text"' in line]
+    assert [json.loads(line) for line in lines] == [{"text": BREAKING}]
