@@ -24,6 +24,18 @@ NAMED = [
     "whisper-base",
     "whisper-small",
     "whisper-medium",
+    "whisper-base.en",
+    "whisper-small.en",
+    "whisper-medium.en",
+    "whisper-large-v1",
+    "whisper-large-v2",
+    "whisper-large-v3",
+    "whisper-turbo",
+    "distil-small.en",
+    "distil-medium.en",
+    "distil-large-v2",
+    "distil-large-v3",
+    "distil-large-v3.5",
     "qwen2.5-coder-7b",
     "bitnet-2b",
     "bitnet-8b",
@@ -82,6 +94,13 @@ def test_every_source_is_pinned_or_known_not_to_be(catalog):
     for spec in catalog:
         if isinstance(spec.weights, PackageWeights):
             assert all(len(member.sha256) == 64 and member.bytes > 0 for member in spec.weights.members)
+
+
+def test_every_name_of_faster_whisper_is_known(catalog):
+    names = "tiny.en tiny base.en base small.en small medium.en medium large-v1 large-v2 large-v3 large "
+    names += "large-v3-turbo turbo distil-large-v2 distil-medium.en distil-small.en distil-large-v3 "
+    names += "distil-large-v3.5"
+    assert {catalog.resolve(name).backend for name in names.split()} == {"whisper"}
 
 
 def test_the_inline_runner_is_for_static_tables_only(catalog):

@@ -47,7 +47,7 @@ def test_every_second_is_heard_once(seconds: float) -> None:
     tokens = [token for each in whole for token in each.tokens]
     assert tokens == [second for second in range(int(seconds + 0.99)) if second % 7 and second < seconds]
     assert positions[-1].language is not None
-    assert positions[-1].language.code == "en"
+    assert positions[-1].language.probabilities == (("en", 0.75), ("fr", 0.25))
 
 
 def test_a_stream_of_nothing_is_asked_for_its_language() -> None:

@@ -26,7 +26,8 @@ class Position(msgspec.Struct, frozen=True):
 
     def after(self, result: WindowResult) -> Position:
         """Returns the position after a window."""
-        return Position(result.next_frame, result.previous_tokens, result.last_speech_s, result.language)
+        language = self.language or result.language  # the first window's: it says how it was found
+        return Position(result.next_frame, result.previous_tokens, result.last_speech_s, language)
 
     def is_at_end(self, n_samples: int) -> bool:
         """Returns whether a stream of so many samples is read. One of none still is, for its language."""

@@ -44,11 +44,13 @@ class WhisperOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `LoadSpec.options` may hold.
 
     compute_type: CTranslate2's; None: int8 on a CPU, float16 on a CUDA device, or what that has instead.
-    n_threads: of one window on a CPU.
+    n_threads: of one window on a CPU. n_slots: windows at a time; None: as many as there are cores for, one
+    on a CUDA device.
     """
 
     compute_type: ComputeType | None = None
     n_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    n_slots: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
 
 
 class WhisperBackend:
@@ -58,7 +60,7 @@ class WhisperBackend:
         """Raises: LoadFailed."""
         options = read_options(spec, WhisperOptions)
         device, _, index = spec.device.partition(":")
-        n_slots = max(1, _n_cores() // options.n_threads) if device == "cpu" else 1
+        n_slots = options.n_slots or (max(1, _n_cores() // options.n_threads) if device == "cpu" else 1)
         self._whisper = WhisperModel(
             str(_folder_of(spec)),
             device=device,
