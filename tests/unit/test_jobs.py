@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from turbov2.errors import BadMedia, JobNotFound, JobsFailed, NotSupported, QueueFull, Stopping
-from turbov2.jobs import ENDED, JobLimits, Jobs, JobStatus, Unit
+from turbov2.jobs import ENDED, JobLimits, Jobs, JobStatus, Reached, Unit
 from turbov2.jobs.store import FILE_NAME, INPUTS_NAME, MAX_DEATHS, Store
 from turbov2.types import Context
 
@@ -27,20 +27,23 @@ class Letters:
     def __init__(self, n_free: int = 1_000_000) -> None:
         self.places = asyncio.Semaphore(n_free)
         self.runs: list[tuple[bytes, int, Context]] = []
+        self.states: list[bytes] = []
         self.errors: dict[bytes, list[Exception]] = {}
         self.n_closed = 0
 
     async def run(
-        self, asked: bytes, payload: bytes, first: int, context: Context
+        self, asked: bytes, payload: Path, reached: Reached, context: Context
     ) -> AsyncGenerator[Unit, None]:
-        self.runs.append((payload, first, context))
+        letters = payload.read_bytes()
+        self.runs.append((letters, reached.n_done, context))
+        self.states.append(reached.state)
         try:
-            for index in range(first, len(payload)):
+            for index in range(reached.n_done, len(letters)):
                 await self.places.acquire()
-                letter = payload[index : index + 1]
+                letter = letters[index : index + 1]
                 if self.errors.get(letter):
                     raise self.errors[letter].pop()
-                yield Unit(asked + letter, len(payload))
+                yield Unit(asked + letter, len(letters), state=letters[: index + 1])
         finally:
             self.n_closed += 1
 
@@ -223,6 +226,7 @@ async def test_a_stopped_server_goes_on_where_it_was(tmp_path: Path) -> None:
         assert (await state_after(jobs, made.id)).state == "done"
         assert await jobs.results(made.id, KEY, 0, 10, 100) == [b"a", b"b", b"c", b"d"]
     assert (b"abcd", 2) in [run[:2] for run in second.runs]
+    assert b"ab" in second.states
 
 
 async def test_watchers_are_let_go_when_the_server_stops(tmp_path: Path) -> None:
@@ -324,6 +328,19 @@ async def test_a_file_that_is_none_stops_jobs_and_nothing_else(tmp_path: Path) -
         with pytest.raises(JobsFailed) as caught:
             await jobs.newest(KEY, 10)
         assert str(tmp_path) not in caught.value.message
+
+
+async def test_a_file_of_the_first_version_is_brought_to_this_one(tmp_path: Path) -> None:
+    async with opened(tmp_path, Letters(n_free=1)) as jobs:
+        made = await jobs.submit("letters", KEY, b"", b"ab")
+        await state_after(jobs, made.id, n_done=1)
+    db = sqlite3.connect(tmp_path / FILE_NAME)
+    db.executescript("ALTER TABLE jobs DROP COLUMN progress; PRAGMA user_version = 1;")
+    db.close()
+    kind = Letters()
+    async with opened(tmp_path, kind) as jobs:
+        assert (await state_after(jobs, made.id)).state == "done"
+    assert (kind.runs[0][1], kind.states) == (1, [b""])
 
 
 async def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:

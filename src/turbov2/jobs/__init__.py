@@ -5,6 +5,6 @@ job does: a kind brings its own coroutine.
 """
 
 from turbov2.jobs.jobs import Jobs
-from turbov2.jobs.states import ENDED, JobKind, JobLimits, JobState, JobStatus, Unit
+from turbov2.jobs.states import ENDED, JobKind, JobLimits, JobState, JobStatus, Reached, Unit
 
-__all__ = ["ENDED", "JobKind", "JobLimits", "JobState", "JobStatus", "Jobs", "Unit"]
+__all__ = ["ENDED", "JobKind", "JobLimits", "JobState", "JobStatus", "Jobs", "Reached", "Unit"]

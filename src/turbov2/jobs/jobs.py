@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from turbov2.errors import CapacityError, JobsFailed, Stopping, TurboError
-from turbov2.jobs.states import ENDED, JobError, JobKind, JobLimits, JobStatus
+from turbov2.jobs.states import ENDED, JobError, JobKind, JobLimits, JobStatus, Reached
 from turbov2.jobs.store import FILE_NAME, Claimed, Store
 from turbov2.types import Context
 
@@ -207,17 +207,17 @@ class Jobs:
     async def _work(self, store: Store, job: Claimed) -> bool:
         """Returns True once all units are done, False when the job is no longer wanted."""
         kind = self._kinds[job.kind]
-        payload = await self._call(store.payload, job.id)
+        payload = store.payload_path(job.id)
         context = Context(f"job-{job.id[:12]}", job.key_id, "bulk")
-        n_done, n_tries = job.n_done, 0
+        reached, n_tries = Reached(job.n_done, job.state), 0
         while True:
             try:
                 # A unit that fails for want of room is tried again; those before it are kept.
-                async with contextlib.aclosing(kind.run(job.asked, payload, n_done, context)) as units:
+                async with contextlib.aclosing(kind.run(job.asked, payload, reached, context)) as units:
                     async for unit in units:
-                        if not await self._call(store.save, job.number, n_done, unit.body, unit.n_units):
+                        if not await self._call(store.save, job.number, reached.n_done, unit):
                             return False
-                        n_done, n_tries = n_done + 1, 0
+                        reached, n_tries = Reached(reached.n_done + 1, unit.state), 0
                         self._tell(job.id)
                 return True
             except CapacityError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -27,10 +28,22 @@ class JobLimits(msgspec.Struct, frozen=True):
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """The result of the next unit of a job, such as a page. n_units: of the whole job, as far as is known."""
+    """The result of the next unit of a job, such as a page.
+
+    n_units: of the whole job, as far as is known. state: what the next unit needs of those before; clients
+    do not see it, and only the last one is kept.
+    """
 
     body: bytes
     n_units: int
+    state: bytes = b""
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """How far a job has come: the units that are done, and the state that the last of them gave."""
+
+    n_done: int = 0
+    state: bytes = b""
 
 
 class JobError(msgspec.Struct, frozen=True):
@@ -65,8 +78,11 @@ class JobKind(Protocol):
     def name(self) -> str:
         """What the file and clients call it."""
 
-    def run(self, asked: bytes, payload: bytes, first: int, context: Context) -> AsyncGenerator[Unit, None]:
-        """Yields the results of units `first`, from 0, to the last. Closing it stops the work.
+    def run(
+        self, asked: bytes, payload: Path, reached: Reached, context: Context
+    ) -> AsyncGenerator[Unit, None]:
+        """Yields the results of the units that are not done, to the last. Closing it stops the work.
 
-        asked: what `Jobs.submit` was given. Raises: CapacityError to be tried again, else what fails the job.
+        asked: what `Jobs.submit` was given. payload: a file with the rest of it, which stays until the job
+        ends. Raises: CapacityError to be tried again, else what fails the job.
         """

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from turbov2.errors import JobNotFound, NotSupported, QueueFull
-from turbov2.jobs.states import JobError, JobLimits, JobState, JobStatus
+from turbov2.jobs.states import JobError, JobLimits, JobState, JobStatus, Unit
 
 FILE_NAME = "jobs.sqlite"
 INPUTS_NAME = "jobs"
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE jobs (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -31,6 +31,7 @@ CREATE TABLE jobs (
   n_done INTEGER NOT NULL DEFAULT 0,
   n_units INTEGER,
   n_deaths INTEGER NOT NULL DEFAULT 0,
+  progress BLOB NOT NULL DEFAULT x'',
   n_bytes INTEGER NOT NULL,
   created_s REAL NOT NULL,
   started_s REAL,
@@ -47,10 +48,11 @@ CREATE TABLE results (
   PRIMARY KEY (job, unit)
 );
 """
+_TO_2 = "ALTER TABLE jobs ADD COLUMN progress BLOB NOT NULL DEFAULT x'';"
 _COLUMNS = "id, kind, state, n_done, n_units, created_s, started_s, ended_s, error_code, error_message"
 # Keys take turns: first who has least running, then whose last job began longest ago.
 _NEXT = """
-SELECT number, id, key_id, kind, asked, n_done FROM jobs AS job WHERE state = 'queued' ORDER BY
+SELECT number, id, key_id, kind, asked, n_done, progress FROM jobs AS job WHERE state = 'queued' ORDER BY
   (SELECT count(*) FROM jobs WHERE key_id = job.key_id AND state = 'running'),
   (SELECT max(started_s) FROM jobs WHERE key_id = job.key_id),
   number
@@ -60,7 +62,7 @@ MAX_DEATHS = 3  # of the server, without a unit done in between
 
 
 class Claimed(NamedTuple):
-    """A job to be worked on, from unit `n_done`."""
+    """A job to be worked on, from unit `n_done`. state: what the unit before gave."""
 
     number: int
     id: str
@@ -68,6 +70,7 @@ class Claimed(NamedTuple):
     kind: str
     asked: bytes
     n_done: int
+    state: bytes
 
 
 class Store:
@@ -104,6 +107,8 @@ class Store:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        elif version == 1:
+            self._db.executescript(f"BEGIN; {_TO_2} PRAGMA user_version = 2; COMMIT;")
         elif version != _SCHEMA_VERSION:
             raise NotSupported("the file of jobs was written by another version of the server; move it away")
 
@@ -196,25 +201,25 @@ class Store:
         )
         return Claimed(*row)
 
-    def payload(self, job_id: str) -> bytes:
-        """Returns the job's input. Raises: OSError."""
-        return (self._inputs / job_id).read_bytes()
+    def payload_path(self, job_id: str) -> Path:
+        """Returns where the job's input is until the job ends."""
+        return self._inputs / job_id
 
-    def save(self, number: int, unit: int, body: bytes, n_units: int) -> bool:
+    def save(self, number: int, index: int, unit: Unit) -> bool:
         """Returns whether the unit is kept; False once the job is no longer wanted. Raises: QueueFull."""
         (n_kept,) = self._db.execute("SELECT total(n_bytes) FROM jobs").fetchone()
-        if n_kept + len(body) > self._limits.max_bytes:
+        if n_kept + len(unit.body) > self._limits.max_bytes:
             limit = f"the limit is {self._limits.max_bytes} bytes (TURBOV2_JOB_BYTES)"
             raise QueueFull(f"there is no room for more results of jobs: {limit}; delete jobs that are done")
         self._db.execute("BEGIN")
         try:
             is_wanted = self._db.execute(
-                "UPDATE jobs SET n_done = ?, n_units = ?, n_bytes = n_bytes + ?, n_deaths = 0 "
+                "UPDATE jobs SET n_done = ?, n_units = ?, progress = ?, n_bytes = n_bytes + ?, n_deaths = 0 "
                 "WHERE number = ? AND state = 'running'",
-                (unit + 1, n_units, len(body), number),
+                (index + 1, unit.n_units, unit.state, len(unit.body), number),
             ).rowcount
             if is_wanted:
-                self._db.execute("INSERT INTO results VALUES (?, ?, ?)", (number, unit, body))
+                self._db.execute("INSERT INTO results VALUES (?, ?, ?)", (number, index, unit.body))
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
@@ -225,8 +230,8 @@ class Store:
         """Afterwards the job has ended and its input is gone; one that had ended stays as it was."""
         code, message = (error.code, error.message) if error is not None else (None, None)
         row = self._db.execute(
-            "UPDATE jobs SET state = ?, asked = x'', error_code = ?, error_message = ?, ended_s = ?, "
-            "n_units = CASE ? WHEN 'done' THEN n_done ELSE n_units END "
+            "UPDATE jobs SET state = ?, asked = x'', progress = x'', error_code = ?, error_message = ?, "
+            "ended_s = ?, n_units = CASE ? WHEN 'done' THEN n_done ELSE n_units END "
             "WHERE number = ? AND ended_s IS NULL RETURNING id",
             (state, code, message, self._now_s(), state, number),
         ).fetchone()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from turbov2.engine.protocol import Engine
 from turbov2.errors import CapacityError, MediaTooLarge
-from turbov2.jobs import Jobs, Unit
+from turbov2.jobs import Jobs, Reached, Unit
 from turbov2.types import Context, DocumentRequest, PageResult
 from turbov2.wire._http import Request, Response
 from turbov2.wire._media import read_media
@@ -34,10 +36,11 @@ class DocumentJobs:
         self._engine = engine
 
     async def run(
-        self, asked: bytes, payload: bytes, first: int, context: Context
+        self, asked: bytes, payload: Path, reached: Reached, context: Context
     ) -> AsyncGenerator[Unit, None]:
-        """Yields pages from the `first` that was asked for on; see JobKind."""
-        request = replace(_DOCUMENT.decode(asked), payload=payload, first=first)
+        """Yields the pages that are not done; see JobKind."""
+        content = await asyncio.to_thread(payload.read_bytes)
+        request = replace(_DOCUMENT.decode(asked), payload=content, first=reached.n_done)
         async with aclosing(self._engine.documents(request, context)) as pages:
             async for page in pages:
                 yield Unit(render_page(page), page.n_wanted)
