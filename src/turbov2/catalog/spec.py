@@ -85,6 +85,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layers: int | None = None  # run the first N layers (2D Matryoshka)
     scoring: Scoring | None = None  # how it ranks; None: by pairs if it is a reranker, else by cosine
     score_shift: float = 0.0  # of pairs: a score in 0..1 is sigmoid(raw - shift)
+    translates: bool = True  # of a model that transcribes: into English as well
     n_parameters: int | None = None
     host_bytes: int = 0  # estimated footprint, used until the weights are here or were measured
     device_bytes: int = 0  # on a CUDA device; 0: it gains nothing there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turbov2.catalog import ModelSpec
 from turbov2.errors import InvalidRequest, NotCapable
-from turbov2.types import EmbedRequest, Inputs, InputType, Loaded
+from turbov2.types import EmbedRequest, Inputs, InputType, Loaded, SpeechNeed, TranscribeOptions
 
 
 def check_embeds(spec: ModelSpec) -> None:
@@ -58,6 +58,27 @@ def check_writes(spec: ModelSpec) -> None:
     if spec.capability not in ("vision", "generate"):
         raise NotCapable(
             f"model '{spec.name}' does not write text, it is for: {spec.capability}", param="model"
+        )
+
+
+def check_transcribes(spec: ModelSpec) -> None:
+    """Raises: NotCapable when the model is for something else."""
+    if spec.capability != "transcribe":
+        raise NotCapable(
+            f"model '{spec.name}' does not transcribe, it is for: {spec.capability}", param="model"
+        )
+
+
+def check_speech(spec: ModelSpec, need: SpeechNeed, options: TranscribeOptions) -> None:
+    """Raises: NotCapable when the model does not know the language, or does not translate."""
+    if options.task == "translate" and (not spec.translates or need.languages == ("en",)):
+        fix = "take a multilingual one, as whisper-base"
+        raise NotCapable(f"model '{spec.name}' does not translate; {fix}", param="model")
+    language = options.language
+    if language is not None and language not in need.languages:
+        known = ", ".join(need.languages)
+        raise NotCapable(
+            f"model '{spec.name}' does not know the language '{language}', only: {known}", param="language"
         )
 
 

@@ -23,7 +23,8 @@ from turbov2.engine.reading import Reading
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
-from turbov2.media import Decoder, MediaLimits
+from turbov2.engine.transcripts import Transcribing
+from turbov2.media import Decoder, MediaLimits, OpenFile
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import Tracer
@@ -51,6 +52,8 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
+    TranscribeEvent,
+    TranscribeRequest,
 )
 
 _PULL_STOP_S = 5.0  # a cancelled pull ends at its next chunk
@@ -99,6 +102,7 @@ class LocalEngine:
         self._chatting = Chatting(catalog, running, self._pictures, images, ledger)
         eyes = ModelEyes(self._shelf, self._classifying, self._reading, self._chatting)
         self._documents = Documents(decoder, eyes, self._embedding)
+        self._transcribing = Transcribing(catalog, running, decoder, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -158,6 +162,12 @@ class LocalEngine:
     def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer as it is written; see Engine."""
         return self._chatting(request, context)
+
+    def transcribe(
+        self, request: TranscribeRequest, file: OpenFile, context: Context
+    ) -> AsyncGenerator[TranscribeEvent, None]:
+        """Yields what is heard in a file; see Engine."""
+        return self._transcribing(request, file, context)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
+from turbov2.media import OpenFile
 from turbov2.types import (
     ChatEvent,
     ChatRequest,
@@ -25,6 +26,8 @@ from turbov2.types import (
     RerankRequest,
     RerankResult,
     ResidentStatus,
+    TranscribeEvent,
+    TranscribeRequest,
 )
 
 
@@ -72,6 +75,15 @@ class Engine(Protocol):
     def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer's text as it is written, and last a ChatResult. Closing it stops the model.
 
+        Raises: RequestError, CapacityError, BackendError, also after part of the text.
+        """
+
+    def transcribe(
+        self, request: TranscribeRequest, file: OpenFile, context: Context
+    ) -> AsyncGenerator[TranscribeEvent, None]:
+        """Yields TranscribeStarted, a TranscribeStep for each window, and last a TranscribeResult.
+
+        file: stays open until the first event. Closing the generator stops the work.
         Raises: RequestError, CapacityError, BackendError, also after part of the text.
         """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from turbov2.errors import NotCapable
 from turbov2.residency import Residency
 from turbov2.types import ImageNeed, Loaded, SpeechNeed
 
+_LINGER_S = 60.0  # of a model, for the next part of a request that it answers in many
 _MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
 T = TypeVar("T")
 Check = Callable[[Loaded], None]  # raises what is wrong with a request, by what the loaded files say
@@ -97,22 +99,6 @@ class Running:
         finally:
             ticket.release()
 
-    async def speech_need(self, spec: ModelSpec, keep_alive_s: float | None) -> tuple[SpeechNeed, int]:
-        """Returns what the model wants to hear, and the wait until it was loaded."""
-        loaded, load_ns = await self._loaded(spec, keep_alive_s)
-        assert loaded.speech is not None, "what a model is for was checked. This is a bug."
-        return loaded.speech, load_ns
-
-    async def listen(
-        self, spec: ModelSpec, job: ListenJob, keep_alive_s: float | None
-    ) -> tuple[ListenResult, int]:
-        """Returns what the model hears and the wait for it. Raises: QueueFull, what the samples cause."""
-        ticket = self._gates.of(spec.name).admit(1, job.samples.nbytes)
-        try:
-            return await self._leased(spec, keep_alive_s, lambda held: held.calls.listen(job))
-        finally:
-            ticket.release()
-
     async def generate(
         self, spec: ModelSpec, job: GenerateJob, n_bytes: int, keep_alive_s: float | None
     ) -> tuple[GenerateResult, int]:
@@ -141,12 +127,39 @@ class Running:
         finally:
             ticket.release()
 
-    async def _loaded(self, spec: ModelSpec, keep_alive_s: float | None) -> tuple[Loaded, int]:
+    @contextmanager
+    def staying(self, spec: ModelSpec, n_bytes: int, keep_alive_s: float | None) -> Iterator[None]:
+        """Holds a place for a request that asks the model many times, by `speech_need` and `listen`.
+
+        The model stays between its uses, unless others need the room. Raises: QueueFull.
+        """
+        ticket = self._gates.of(spec.name).admit(1, n_bytes)
+        try:
+            yield
+        finally:
+            ticket.release()
+            key = self._keys[spec.name]
+            if self._residency.ready(key) is not None:
+                self._residency.used(key, keep_alive_s)
+
+    async def speech_need(self, spec: ModelSpec) -> tuple[SpeechNeed, int]:
+        """Returns the sound the model wants, and the wait until it was loaded."""
+        loaded, load_ns = await self._loaded(spec, None, _LINGER_S)
+        assert loaded.speech is not None, "what a model is for was checked. This is a bug."
+        return loaded.speech, load_ns
+
+    async def listen(self, spec: ModelSpec, job: ListenJob) -> tuple[ListenResult, int]:
+        """Returns what the model hears and the wait for it. Raises: what the sound causes."""
+        return await self._leased(spec, None, lambda held: held.calls.listen(job), _LINGER_S)
+
+    async def _loaded(
+        self, spec: ModelSpec, keep_alive_s: float | None, linger_s: float = 0.0
+    ) -> tuple[Loaded, int]:
         """Returns what is true of the model, and the wait until it was loaded."""
         asked_ns = time.perf_counter_ns()
         held = self._residency.ready(self._keys[spec.name])
         if held is None:
-            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
+            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s, linger_s) as held:
                 pass
         return held.loaded, time.perf_counter_ns() - asked_ns
 
@@ -168,7 +181,11 @@ class Running:
         return await self._leased(spec, keep_alive_s, embed)
 
     async def _leased(
-        self, spec: ModelSpec, keep_alive_s: float | None, work: Callable[[HeldModel], Awaitable[T]]
+        self,
+        spec: ModelSpec,
+        keep_alive_s: float | None,
+        work: Callable[[HeldModel], Awaitable[T]],
+        linger_s: float = 0.0,
     ) -> tuple[T, int]:
         """Returns what `work` gave, and the wait for the model.
 
@@ -178,7 +195,7 @@ class Running:
         load_ns = n_strikes = n_carries = 0
         while True:
             asked_ns = time.perf_counter_ns()
-            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s) as held:
+            async with self._residency.lease(self._keys[spec.name], spec, keep_alive_s, linger_s) as held:
                 load_ns += time.perf_counter_ns() - asked_ns
                 try:
                     return await work(held), load_ns

@@ -103,6 +103,10 @@ class Entry:
         """Afterwards the tokens and times of the answer are known."""
         self._answer = answer
 
+    def heard(self, seconds: float) -> None:
+        """Afterwards so much more sound was transcribed."""
+        self._meters.heard(self._model, seconds)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

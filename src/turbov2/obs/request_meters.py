@@ -26,7 +26,7 @@ def outcome_of(error: BaseException | None) -> tuple[Outcome, str]:
     """Returns how a request that ended with this error ended, and the error's code; "" when there is none."""
     if error is None:
         return "answered", ""
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return ("expired", DeadlineExceeded.code) if error.args == (EXPIRED,) else ("cancelled", "cancelled")
     if isinstance(error, DeadlineExceeded):
         return "expired", error.code
@@ -108,10 +108,16 @@ class RequestMeters:
             (*_GENAI_LABELS, "gen_ai_token_type"),
             _GENAI_TOKENS,
         )
+        self._audio_seconds = Counter(
+            "turbov2_audio_seconds_total",
+            "Seconds of sound that were transcribed, counted as it goes.",
+            ("model",),
+        )
         self._unsorted: list[tuple[str, str, float, int, int, str, Outcome, str]] = []
         self.series: tuple[Series, ...] = (
             self._accepted, self._ended, in_flight, self._seconds, self._items, self._tokens,
             self._queue_seconds, self._tokenize_seconds, self._genai_seconds, self._genai_tokens,
+            self._audio_seconds,
         )  # fmt: skip
 
     def accepted(self, model: str, lane: str) -> None:
@@ -147,6 +153,10 @@ class RequestMeters:
                 self._tokens.add((model, lane), n_tokens)
                 self._genai_tokens.observe((operation, "turbov2", model, "input"), n_tokens)
         self._unsorted.clear()
+
+    def heard(self, model: str, seconds: float) -> None:
+        """Afterwards this much more sound was transcribed."""
+        self._audio_seconds.add((model,), seconds)
 
     def queued(self, model: str, lane: str, queue_ns: int, tokenize_ns: int) -> None:
         """Afterwards the times of an answered request that went through a queue are counted."""

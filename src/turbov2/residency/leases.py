@@ -21,16 +21,20 @@ class Lease(Generic[H]):
 
     `keep_alive_s` decides how long the model stays after this use, and after later uses that do not
     say; None leaves what was said last, at first the model's own or the server's default. When several uses
-    overlap, the one that ends last decides.
+    overlap, the one that ends last decides. After this use it stays for `linger_s` at least, unless others
+    need the room: more uses follow.
     """
 
-    __slots__ = ("_keep_alive_s", "_key", "_leases", "_resident", "_spec")
+    __slots__ = ("_keep_alive_s", "_key", "_leases", "_linger_s", "_resident", "_spec")
 
-    def __init__(self, leases: Leases[H], key: str, spec: ModelSpec, keep_alive_s: float | None) -> None:
+    def __init__(
+        self, leases: Leases[H], key: str, spec: ModelSpec, keep_alive_s: float | None, linger_s: float
+    ) -> None:
         self._leases = leases
         self._key = key
         self._spec = spec
         self._keep_alive_s = keep_alive_s
+        self._linger_s = linger_s
         self._resident: Resident[H] | None = None
 
     async def __aenter__(self) -> H:
@@ -48,7 +52,7 @@ class Lease(Generic[H]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._resident is not None, "left a lease that was never entered. This is a bug."
-        self._leases.release(self._resident, self._keep_alive_s)
+        self._leases.release(self._resident, self._keep_alive_s, self._linger_s)
 
 
 class Leases(Generic[H]):
@@ -72,7 +76,7 @@ class Leases(Generic[H]):
             message = f"model '{spec.name}' was not ready within {self._load_timeout_s:g} s; try again"
             raise LoadTimeout(message, retry_after_s=5) from error
 
-    def release(self, resident: Resident[H], keep_alive_s: float | None) -> None:
+    def release(self, resident: Resident[H], keep_alive_s: float | None, linger_s: float = 0.0) -> None:
         """Afterwards the lease is over; the model stays as long as was said last."""
         resident.leases -= 1
         if resident.held is None:
@@ -91,7 +95,7 @@ class Leases(Generic[H]):
             if not resident.is_pinned:
                 if keep_alive_s is not None:
                     resident.keep_alive_s = keep_alive_s
-                resident.expires_s = now_s + resident.keep_alive_s
+                resident.expires_s = now_s + max(resident.keep_alive_s, linger_s)
                 self._life.expire(resident, now_s)
             if not resident.leases and self._life.line.could_use(resident):
                 self._life.line.advance()

@@ -82,13 +82,13 @@ class Residency(Generic[H]):
 
     # --- use
 
-    def lease(self, key: str, spec: ModelSpec, keep_alive_s: float | None) -> Lease[H]:
-        """Returns the context manager that holds the model, loading it first if needed.
+    def lease(self, key: str, spec: ModelSpec, keep_alive_s: float | None, linger_s: float = 0.0) -> Lease[H]:
+        """Returns the context manager that holds the model, loading it first if needed; see Lease.
 
         Raises on entering: OutOfMemory, LoadTimeout, Stopping after `close`, what loading raises, and that
         again while a model that failed is left alone.
         """
-        return Lease(self._leases, key, spec, keep_alive_s)
+        return Lease(self._leases, key, spec, keep_alive_s, linger_s)
 
     def ready(self, key: str) -> H | None:
         """Returns the model if it can be used right now, for a use that ends within this step of the loop.

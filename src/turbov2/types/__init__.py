@@ -83,8 +83,26 @@ from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, 
 from turbov2.types.reading import ReadRequest, ReadResult, TextSource
 from turbov2.types.rerank import RerankRequest, RerankResult
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
+from turbov2.types.transcribe import (
+    AudioFacts,
+    TranscribeEvent,
+    TranscribeRequest,
+    TranscribeResult,
+    TranscribeStarted,
+    TranscribeState,
+    TranscribeStep,
+    Utterance,
+)
 
 __all__ = [
+    "AudioFacts",
+    "TranscribeEvent",
+    "TranscribeRequest",
+    "TranscribeResult",
+    "TranscribeStarted",
+    "TranscribeState",
+    "TranscribeStep",
+    "Utterance",
     "ChunkResult",
     "ChunkTask",
     "Doubt",
