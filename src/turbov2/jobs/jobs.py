@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import functools
 import logging
+import secrets
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -16,6 +17,7 @@ from typing import ParamSpec, TypeVar
 from turbov2.errors import CapacityError, JobsFailed, Stopping, TurboError
 from turbov2.jobs.states import ENDED, JobError, JobKind, JobLimits, JobStatus, Reached
 from turbov2.jobs.store import FILE_NAME, Claimed, Store
+from turbov2.spools import Spool
 from turbov2.types import Context
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 _EXPIRE_EVERY_S = 60.0
 _MAX_TRIES = 8  # of a unit for which there is no room at the moment
 _MOST_WAIT_S = 60.0
+_PIECE_BYTES = 1 << 20  # of an input that is copied
 _INTERNAL = JobError("internal_error", "internal error; the server's log says why")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,11 +87,24 @@ class Jobs:
                 await self._call(store.close)
         self._thread.shutdown(wait=False)
 
-    async def submit(self, kind: str, key_id: str, asked: bytes, payload: bytes) -> JobStatus:
-        """Returns the new job. Raises: QueueFull, NotSupported, Stopping, JobsFailed."""
+    async def submit(self, kind: str, key_id: str, asked: bytes, payload: bytes | Spool) -> JobStatus:
+        """Returns the new job, with a copy of the payload.
+
+        Raises: QueueFull, NotSupported, Stopping, JobsFailed.
+        """
         assert kind in self._kinds, "a kind of job that nobody brought. This is a bug."
         store = await self._opened()
-        status = await self._call(store.add, kind, key_id, asked, payload)
+        n_bytes = len(payload) if isinstance(payload, bytes) else payload.n_bytes
+        await self._call(store.check_room, n_bytes + len(asked))
+        job_id = secrets.token_hex(16)
+        path = store.payload_path(job_id)
+        try:
+            # Beside the thread of the database, for which others wait.
+            await self._told(asyncio.to_thread(_write, path, payload))
+            status = await self._call(store.add, job_id, kind, key_id, asked, n_bytes)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         self._wake.set()
         return status
 
@@ -153,9 +169,13 @@ class Jobs:
         return self._store
 
     async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = functools.partial(work, *args, **kwargs)
+        return await self._told(asyncio.get_running_loop().run_in_executor(self._thread, call))
+
+    async def _told(self, work: Awaitable[T]) -> T:
+        """Returns what `work` gives. Raises: JobsFailed for what goes wrong with the folder."""
         try:
-            call = functools.partial(work, *args, **kwargs)
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            return await work
         except (sqlite3.Error, OSError) as error:
             logger.exception("the file of jobs cannot be used")
             raise JobsFailed(
@@ -229,3 +249,12 @@ class Jobs:
     def _tell(self, job_id: str) -> None:
         if event := self._news.pop(job_id, None):
             event.set()
+
+
+def _write(path: Path, payload: bytes | Spool) -> None:
+    with path.open("xb") as file:
+        if isinstance(payload, bytes):
+            file.write(payload)
+            return
+        for start in range(0, payload.n_bytes, _PIECE_BYTES):
+            file.write(payload.read(start, _PIECE_BYTES).data)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -131,25 +130,8 @@ class Store:
         self._db.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
         self._db.close()
 
-    def add(self, kind: str, key_id: str, asked: bytes, payload: bytes) -> JobStatus:
-        """Returns the new job, queued. Raises: QueueFull past the limits."""
-        self._check_room(len(payload) + len(asked))
-        job_id = secrets.token_hex(16)
-        path = self._inputs / job_id
-        with path.open("xb") as file:
-            file.write(payload)
-        try:
-            self._db.execute(
-                "INSERT INTO jobs (id, key_id, kind, asked, state, n_bytes, created_s) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                (job_id, key_id, kind, asked, len(payload) + len(asked), self._now_s()),
-            )
-        except BaseException:
-            path.unlink()
-            raise
-        return self.status(job_id, key_id)
-
-    def _check_room(self, n_bytes: int) -> None:
+    def check_room(self, n_bytes: int) -> None:
+        """Raises: QueueFull when a job that brings so many bytes would pass the limits."""
         n_jobs, n_kept = self._db.execute("SELECT count(*), total(n_bytes) FROM jobs").fetchone()
         if n_jobs >= self._limits.max_jobs:
             raise QueueFull(
@@ -159,6 +141,16 @@ class Store:
             kept = f"{int(n_kept)} bytes of jobs are kept and this one brings {n_bytes}"
             limit = f"the limit is {self._limits.max_bytes} (TURBOV2_JOB_BYTES)"
             raise QueueFull(f"{kept}, {limit}; delete jobs that are done", retry_after_s=60)
+
+    def add(self, job_id: str, kind: str, key_id: str, asked: bytes, n_bytes: int) -> JobStatus:
+        """Returns the new job, queued; its input of `n_bytes` is at `payload_path`. Raises: QueueFull."""
+        self.check_room(n_bytes + len(asked))
+        self._db.execute(
+            "INSERT INTO jobs (id, key_id, kind, asked, state, n_bytes, created_s) "
+            "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+            (job_id, key_id, kind, asked, n_bytes + len(asked), self._now_s()),
+        )
+        return self.status(job_id, key_id)
 
     def status(self, job_id: str, key_id: str) -> JobStatus:
         """Returns the job. Raises: JobNotFound, also for another key's."""
