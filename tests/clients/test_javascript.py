@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support import node
+from tests.support.ears import EARS, ears_server, recording, words
 from tests.support.server import FAKE, INLINE, REAL, Embed, RunningServer
 
 pytestmark = [node.needs_node, node.slow_at_first]
@@ -20,8 +22,8 @@ def installed() -> None:
     node.install()
 
 
-def run_script(server: RunningServer, script: str) -> dict[str, Any]:
-    return node.run_script(script, server.base_url, REAL, FAKE, INLINE)
+def run_script(server: RunningServer, script: str, *arguments: str) -> dict[str, Any]:
+    return node.run_script(script, server.base_url, *(arguments or (REAL, FAKE, INLINE)))
 
 
 def test_ollama(server: RunningServer, unit_vectors: Embed, raw_vectors: Embed) -> None:
@@ -37,6 +39,16 @@ def test_ollama(server: RunningServer, unit_vectors: Embed, raw_vectors: Embed) 
 def test_openai(server: RunningServer, unit_vectors: Embed) -> None:
     answer = run_script(server, "openai.mjs")
     np.testing.assert_allclose(answer["embedding"], unit_vectors(["a first text"])[0], atol=1e-7)
+
+
+def test_openai_audio(tmp_path: Path) -> None:
+    """Row 22."""
+    pytest.importorskip("av", reason="decodes audio: needs the extra audio")
+    sound = tmp_path / "talk.wav"
+    sound.write_bytes(recording(12, silent=(3, 4)))
+    with ears_server(tmp_path) as server:
+        answer = run_script(server, "openai-audio.mjs", EARS, str(sound), words(12, silent=(3, 4)))
+    assert answer["deltas"] == 3
 
 
 def test_langchain(server: RunningServer, unit_vectors: Embed) -> None:

@@ -27,6 +27,7 @@ from turbov2.server.metrics import MetricsPage
 from turbov2.server.routing import Router
 from turbov2.server.watch import Watch
 from turbov2.settings import Settings
+from turbov2.spools import SPOOL_FOLDER, Spools
 from turbov2.types import Context
 from turbov2.wire import anthropic, cohere, native, ollama, openai, rerank, tei
 from turbov2.wire._errors import family_of, render_error
@@ -220,14 +221,15 @@ def _route_name(request: Request) -> str:
 
 
 def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs) -> Sequence[Route]:
+    uploads = Spools(settings.home_path / SPOOL_FOLDER, settings.audio_disk_bytes)
     return [
         *ollama.routes(engine, settings.default_embed_model),
-        *openai.routes(engine, settings.default_embed_model),
+        *openai.routes(engine, settings.default_embed_model, uploads),
         *anthropic.routes(engine),
         *cohere.routes(engine, settings.default_embed_model),
         *rerank.routes(engine, settings.default_rerank_model),
         *tei.routes(engine, settings.default_embed_model, settings.default_rerank_model),
-        *native.routes(engine, settings.default_rerank_model, jobs),
+        *native.routes(engine, settings.default_embed_model, settings.default_rerank_model, jobs, uploads),
         Route("/metrics", ("GET",), metrics.render, "native"),
         *(console_routes() if settings.console else ()),
     ]

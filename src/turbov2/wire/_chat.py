@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 from turbov2.errors import TurboError
 from turbov2.types import ChatEvent, ChatResult
 from turbov2.wire._http import Response
+from turbov2.wire._silences import with_silences
 
 Events = AsyncGenerator[ChatEvent, None]
 
@@ -51,7 +51,7 @@ async def stream_answer(events: Events, frames: Frames) -> Response:
 
     It begins with the first piece, or where a family has a sign of life with the first of those.
     """
-    steps = _with_silences(events)
+    steps = with_silences(events, _SILENCE_S)
     try:
         first = await anext(steps)
         while first is None and not frames.heartbeat:
@@ -80,26 +80,3 @@ def _frame(step: ChatEvent | None, frames: Frames) -> bytes:
     if step is None:
         return frames.heartbeat
     return frames.end(step) if isinstance(step, ChatResult) else frames.piece(step)
-
-
-async def _with_silences(events: Events) -> Steps:
-    """Yields the events, and None whenever none came for a while."""
-    async with aclosing(events):
-        waiting = asyncio.ensure_future(anext(events))
-        try:
-            while True:
-                done, _ = await asyncio.wait({waiting}, timeout=_SILENCE_S)
-                if not done:
-                    yield None
-                    continue
-                try:
-                    event = waiting.result()
-                except StopAsyncIteration:
-                    return
-                yield event
-                waiting = asyncio.ensure_future(anext(events))
-        finally:
-            waiting.cancel()
-            await asyncio.wait({waiting})
-            if not waiting.cancelled():
-                waiting.exception()  # told already, or nobody is left to tell

@@ -18,7 +18,8 @@ from turbov2.wire._http import Request, Response
 from turbov2.wire._media import read_media
 from turbov2.wire.native.documents import parse_document, render_page
 from turbov2.wire.native.jobs import render_status
-from turbov2.wire.native.page_stream import page_stream, stream_kind
+from turbov2.wire.native.page_stream import page_stream
+from turbov2.wire.native.streams import stream_kind
 
 JOB_KIND = "document"
 _MAX_ANSWER_BYTES = 64 << 20

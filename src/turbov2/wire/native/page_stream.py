@@ -10,10 +10,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from turbov2.errors import TurboError
-from turbov2.wire._http import NDJSON, Request, Response
-from turbov2.wire._lines import on_one_line
-from turbov2.wire._media import MediaForm
-from turbov2.wire._sse import SSE, sse_event
+from turbov2.wire._http import Response
+from turbov2.wire.native.streams import frame
 
 
 class Paged(Protocol):
@@ -25,13 +23,6 @@ class Paged(Protocol):
 
 
 P = TypeVar("P", bound=Paged)
-
-
-def stream_kind(request: Request, form: MediaForm) -> bytes | None:
-    """Returns the media type of a stream, None for a whole answer; `stream` goes before the Accept header."""
-    accepted = (request.header(b"accept") or b"").lower()
-    kind = SSE if b"text/event-stream" in accepted else NDJSON if NDJSON in accepted else None
-    return (kind or NDJSON) if form.flag("stream", kind is not None) else None
 
 
 async def page_stream(pages: AsyncGenerator[P, None], render: Callable[[P], bytes], kind: bytes) -> Response:
@@ -59,17 +50,12 @@ async def _frames(
                 n_read += 1
         except TurboError as error:
             told = {"error": error.message, "code": error.code, "pages": n_read}
-            yield _frame("error", msgspec.json.encode(told), kind)
+            yield frame("error", msgspec.json.encode(told), kind)
         else:
             ended = {"status": "success", "pages": n_read, "page_count": first.n_pages}
-            yield _frame("done", msgspec.json.encode(ended), kind)
+            yield frame("done", msgspec.json.encode(ended), kind)
 
 
 async def _page_frame(page: P, render: Callable[[P], bytes], kind: bytes) -> bytes:
     # Hundreds of lines take milliseconds, in which others want the loop.
-    return _frame("page", await asyncio.to_thread(render, page), kind)
-
-
-def _frame(name: str, line: bytes, kind: bytes) -> bytes:
-    line = on_one_line(line)
-    return sse_event(name, line) if kind == SSE else line + b"\n"
+    return frame("page", await asyncio.to_thread(render, page), kind)

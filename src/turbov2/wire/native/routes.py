@@ -15,6 +15,7 @@ import turbov2
 from turbov2.engine.protocol import Engine
 from turbov2.errors import InvalidRequest
 from turbov2.jobs import JobKind, Jobs
+from turbov2.spools import Spools
 from turbov2.types import ResidentStatus
 from turbov2.wire._body import parse_json
 from turbov2.wire._chat import stream_answer, whole_answer
@@ -23,10 +24,13 @@ from turbov2.wire._media import read_media
 from turbov2.wire.native import adapt, classify, ocr, vision
 from turbov2.wire.native.document_routes import DocumentJobs, DocumentRoutes
 from turbov2.wire.native.jobs import JobRoutes
-from turbov2.wire.native.page_stream import page_stream, stream_kind
+from turbov2.wire.native.page_stream import page_stream
 from turbov2.wire.native.schema import RerankBody
+from turbov2.wire.native.streams import stream_kind
+from turbov2.wire.native.transcribe_routes import TranscribeJobs, TranscribeRoutes
 
 _CLASSIFY_PATHS = ("/api/classify", "/api/classify/file", "/api/classify/base64")
+_TRANSCRIBE_PATHS = ("/api/transcribe", "/api/transcribe/base64")
 _VISION_PATHS = ("/api/vision", "/api/vision/file")
 _RERANK = msgspec.json.Decoder(RerankBody)
 
@@ -160,18 +164,23 @@ def _resident(resident: ResidentStatus) -> dict[str, Any]:
 
 def job_kinds(engine: Engine) -> list[JobKind]:
     """Returns the kinds of jobs that this family's routes begin."""
-    return [DocumentJobs(engine)]
+    return [DocumentJobs(engine), TranscribeJobs(engine)]
 
 
-def routes(engine: Engine, default_rerank_model: str, jobs: Jobs) -> list[Route]:
-    """Returns this family's routes. jobs: know the kinds of `job_kinds`."""
+def routes(
+    engine: Engine, default_embed_model: str, default_rerank_model: str, jobs: Jobs, uploads: Spools
+) -> list[Route]:
+    """Returns this family's routes. jobs: know the kinds of `job_kinds`. uploads: keep files meanwhile."""
     native = NativeRoutes(engine, default_rerank_model)
     documents, kept = DocumentRoutes(engine, jobs), JobRoutes(jobs)
+    speech = TranscribeRoutes(engine, jobs, uploads, default_embed_model)
     return [
         Route("/api/rerank", ("POST",), native.rerank, "ollama"),
         *(Route(path, ("POST",), native.classify, "ollama") for path in _CLASSIFY_PATHS),
         Route("/api/ocr", ("POST",), native.ocr, "ollama"),
         Route("/api/documents", ("POST",), documents.documents, "native"),
+        *(Route(path, ("POST",), speech.transcribe, "ollama") for path in _TRANSCRIBE_PATHS),
+        Route("/api/audio/embed", ("POST",), speech.embed, "ollama"),
         Route("/api/jobs", ("GET",), kept.newest, "native"),
         Route("/api/jobs/", ("GET",), kept.one, "native", is_unbounded=True),
         Route("/api/jobs/", ("DELETE",), kept.remove, "native"),

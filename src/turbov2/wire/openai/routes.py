@@ -7,10 +7,12 @@ from functools import partial
 import msgspec
 
 from turbov2.engine.protocol import Engine
+from turbov2.spools import Spools
 from turbov2.wire._body import parse_aside, parse_json
 from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._http import Request, Response, Route
 from turbov2.wire.openai import adapt, chat
+from turbov2.wire.openai.audio import AudioRoutes
 from turbov2.wire.openai.models import model_object, render_models
 from turbov2.wire.openai.schema import EmbeddingsBody
 
@@ -59,12 +61,14 @@ def _answer_as_its_client_reads(request: Request) -> None:
         request.family = "anthropic"
 
 
-def routes(engine: Engine, default_embed_model: str) -> list[Route]:
-    """Returns this family's routes."""
-    openai = OpenAIRoutes(engine, default_embed_model)
+def routes(engine: Engine, default_embed_model: str, uploads: Spools) -> list[Route]:
+    """Returns this family's routes. uploads: where files lie while they are read."""
+    openai, audio = OpenAIRoutes(engine, default_embed_model), AudioRoutes(engine, uploads)
     return [
         Route("/v1/embeddings", ("POST",), openai.embeddings, "openai"),
         Route("/v1/chat/completions", ("POST",), openai.chat, "openai"),
+        Route("/v1/audio/transcriptions", ("POST",), audio.transcriptions, "openai"),
+        Route("/v1/audio/translations", ("POST",), audio.translations, "openai"),
         Route("/v1/models", ("GET",), openai.models, "openai"),
         Route("/v1/models/", ("GET",), openai.model, "openai"),
     ]
