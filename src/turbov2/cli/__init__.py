@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 import turbov2
-from turbov2.cli import config, distill, doctor, embed, eval, explain, models, ps, pull, read, serve
+from turbov2.cli import (
+    config,
+    distill,
+    doctor,
+    embed,
+    eval,
+    explain,
+    models,
+    ps,
+    pull,
+    read,
+    serve,
+    transcribe,
+)
 from turbov2.cli._boundary import GuardedGroup
 
 __all__ = ["app", "main"]
@@ -33,6 +46,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("embed")(embed.embed)
 app.command("read")(read.read)
+app.command("transcribe")(transcribe.transcribe)
 app.command("models", rich_help_panel=_MODELS)(models.models)
 app.command("show", rich_help_panel=_MODELS)(models.show)
 app.command("pull", rich_help_panel=_MODELS)(pull.pull)

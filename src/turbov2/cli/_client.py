@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
+import os
 import re
 import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MAX_ERROR_BYTES = 65_536
+_PIECE_BYTES = 1 << 20
 
 T = TypeVar("T")
 
@@ -66,18 +70,23 @@ def stream(
     settings: Settings,
     url: str | None,
     path: str,
-    file: tuple[str, bytes],
+    file: Path,
     fields: Mapping[str, str],
     timeout_s: float,
 ) -> Iterator[bytes]:
-    """Yields the lines of the server's answer to a form with a file, as (name, bytes). Raises: CliError.
+    """Yields the lines of the server's answer to a form with a file. Raises: CliError, OSError.
 
     timeout_s: for each line. Leaving the loop closes the connection, and the server stops.
     """
     base = _base(settings, url)
-    content_type, body = _form(file, fields)
-    headers = {"Content-Type": content_type, "Accept": "application/x-ndjson"}
-    request = urllib.request.Request(base + path, data=body, headers=headers)
+    with file.open("rb") as opened:
+        request = _form_request(base + path, file.name, opened, fields=fields)
+        yield from _lines(settings, base, url, request, timeout_s)
+
+
+def _lines(
+    settings: Settings, base: str, url: str | None, request: urllib.request.Request, timeout_s: float
+) -> Iterator[bytes]:
     if keys := settings.api_keys():
         request.add_header("X-API-Key", keys[0])
     try:
@@ -93,17 +102,26 @@ def stream(
         raise _unreachable(base, url, getattr(error, "reason", error)) from error
 
 
-def _form(file: tuple[str, bytes], fields: Mapping[str, str]) -> tuple[str, bytes]:
-    """Returns the content type and the body of a multipart form (RFC 7578)."""
+def _form_request(url: str, name: str, opened: BinaryIO, fields: Mapping[str, str]) -> urllib.request.Request:
+    """Returns the request with a multipart form (RFC 7578); the file is read while it is sent."""
     boundary = secrets.token_hex(16)
-    name = re.sub(r'[\x00-\x1f"\\]', "_", file[0])
+    safe_name = re.sub(r'[\x00-\x1f"\\]', "_", name)
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'.encode()
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
         for field, value in fields.items()
     ]
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
-    parts += [head.encode("utf-8", "replace"), file[1], f"\r\n--{boundary}--\r\n".encode()]
-    return f"multipart/form-data; boundary={boundary}", b"".join(parts)
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{safe_name}"\r\n\r\n'
+    )
+    head = "".join(parts).encode("utf-8", "replace")
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    pieces = itertools.chain([head], iter(lambda: opened.read(_PIECE_BYTES), b""), [tail])
+    headers = {
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "Content-Length": str(len(head) + os.fstat(opened.fileno()).st_size + len(tail)),
+        "Accept": "application/x-ndjson",
+    }
+    return urllib.request.Request(url, data=pieces, headers=headers)
 
 
 def _base(settings: Settings, url: str | None) -> str:

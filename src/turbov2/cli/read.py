@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from turbov2.cli._boundary import FAILED, MISUSED, CliError, tell
+from turbov2.cli._boundary import FAILED, CliError, tell
+from turbov2.cli._outputs import targets_of, write_text
 from turbov2.cli.ps import URL_HELP
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def read(
     """Read documents and images as text, with a running server."""
     from turbov2.settings import load_settings
 
-    targets = _targets(files, as_format, out)
+    targets = targets_of(files, _SUFFIXES[as_format], out)
     settings = load_settings()
     fields = {"pages": pages, "password": password, "stream": "true"}
     given = {name: value for name, value in fields.items() if value}
@@ -72,7 +73,7 @@ def read(
             tell(error)
             n_failed += 1
             continue
-        _write(
+        write_text(
             file,
             target,
             _rendered(file, lines, as_format),
@@ -83,32 +84,16 @@ def read(
         raise typer.Exit(FAILED)
 
 
-def _targets(files: Sequence[Path], as_format: Format, out: Path | None) -> list[tuple[Path, Path | None]]:
-    """Returns each file with the one to write, None for stdout. Raises: CliError, OSError."""
-    if out is None:
-        return [(file, None) for file in files]
-    targets = [(file, out / (file.stem + _SUFFIXES[as_format])) for file in files]
-    names = [target.name for _, target in targets]
-    for name in names:
-        if names.count(name) > 1:
-            raise CliError(
-                f"several files would be written as {name}; read them one by one", exit_code=MISUSED
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    return targets  # type: ignore[return-value]
-
-
 def _read(settings: Settings, url: str | None, file: Path, fields: dict[str, str]) -> tuple[list[bytes], int]:
     """Returns the pages as they came, one a line, and how many of them failed. Raises: CliError, OSError."""
     from turbov2.cli._client import stream
     from turbov2.cli._console import print_note
     from turbov2.cli._progress import CountDisplay
 
-    payload = file.read_bytes()
     lines: list[bytes] = []
     n_bad = 0
     is_whole = False
-    answer = stream(settings, url, _PATH, (file.name, payload), fields, settings.load_timeout_s)
+    answer = stream(settings, url, _PATH, file, fields, settings.load_timeout_s)
     with CountDisplay(f"reading {file.name}", "pages") as display:
         for line in answer:
             page = _parsed(line)
@@ -145,11 +130,3 @@ def _rendered(file: Path, lines: Iterable[bytes], as_format: Format) -> str:
         text = page.markdown if as_format is Format.markdown else page.text
         texts.append(f"{text}\n\n{page.vision}" if page.vision not in ("", page.text) else text)
     return "\n\n".join(text for text in texts if text) + "\n"
-
-
-def _write(file: Path, target: Path | None, text: str, *, is_one: bool) -> None:
-    """The text is in the target, or on stdout with the file's name above it if there are several."""
-    if target is not None:
-        target.write_text(text, encoding="utf-8")
-    else:
-        typer.echo(text if is_one else f"==> {file} <==\n{text}", nl=False)

@@ -116,8 +116,8 @@ def test_ctrl_c_ends_the_command_and_the_work(make_server: MakeServer, tmp_path:
     file.write_bytes(BOOK)
     code = (
         "import turbov2.cli._client as client\n"
-        "form = client._form\n"
-        "client._form = lambda file, fields: form(file, {**fields, 'embed': 'slow'})\n"
+        "form = client._form_request\n"
+        "client._form_request = lambda *of, fields: form(*of, fields={**fields, 'embed': 'slow'})\n"
         f"import sys; sys.argv = ['turbov2', 'read', {str(file)!r}, '--url', {slow.base_url!r}]\n"
         "from turbov2.cli import main; main()\n"
     )
