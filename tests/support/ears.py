@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.support.server import INLINE, RunningServer, fake_model
 
-EARS, SLOW, DEADLY = "whisper-base", "slow-ears", "deadly-ears"
+EARS, SLOW, DEADLY, POOR = "whisper-base", "slow-ears", "deadly-ears", "whisper-turbo"
 RATE_HZ = 16_000
 WINDOW_S = 0.4  # that the slow model takes for each
 
@@ -45,7 +45,8 @@ def ears_models(folder: Path) -> str:
         fake_model(SLOW, folder, delay_s=WINDOW_S, **listener),
         fake_model(DEADLY, folder, crash_on="s40", **listener),
     ]
-    models = [table.replace("dimensions = 8\n", "") for table in models]
+    poor = fake_model(POOR, folder, **listener).replace("dimensions = 8\n", "translates = false\n")
+    models = [poor, *(table.replace("dimensions = 8\n", "") for table in models)]
     return "\n".join([*models, fake_model(INLINE, folder)])
 
 

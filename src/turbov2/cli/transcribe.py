@@ -29,18 +29,17 @@ class Format(StrEnum):
     json = "json"
 
 
-class _Word(msgspec.Struct):
-    word: str
-    start: float
-    end: float
-    probability: float
-
-
-class _Segment(msgspec.Struct):
-    start: float
-    end: float
+class _Word(msgspec.Struct, rename={"text": "word", "start_s": "start", "end_s": "end"}):
     text: str
-    words: list[_Word] = []
+    start_s: float
+    end_s: float
+
+
+class _Segment(msgspec.Struct, rename={"start_s": "start", "end_s": "end"}):
+    text: str
+    start_s: float
+    end_s: float
+    words: list[_Word] | None = None
 
 
 class _Line(msgspec.Struct):
@@ -133,27 +132,7 @@ def _rendered(file: Path, lines: Sequence[bytes], as_format: Format) -> str:
     said = [segment for line in segments if (segment := _parsed(line).segment) is not None]
     if as_format is Format.txt:
         return "".join(f"{segment.text}\n" for segment in said)
-    return _subtitles(said, as_format)
-
-
-def _subtitles(said: Sequence[_Segment], as_format: Format) -> str:
     from turbov2.speech.subtitles import CueStyle, cues_of, srt_of, vtt_of
-    from turbov2.types import Segment, Word
 
-    segments = [
-        Segment(
-            start_frame=0,
-            start_s=each.start,
-            end_s=each.end,
-            text=each.text,
-            tokens=(),
-            temperature=0.0,
-            avg_logprob=0.0,
-            compression_ratio=0.0,
-            no_speech_prob=0.0,
-            words=tuple(Word(word.word, word.start, word.end, word.probability) for word in each.words),
-        )
-        for each in said
-    ]
     write = srt_of if as_format is Format.srt else vtt_of
-    return "".join(write(cues_of(segments, CueStyle())))
+    return "".join(write(cues_of(said, CueStyle())))

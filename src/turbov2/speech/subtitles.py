@@ -10,17 +10,39 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
-
-from turbov2.types import Segment
 
 _LONG_PAUSE_S = 1.5  # between words of a segment: what follows is a cue of its own
 _SHORTEST_MS = 500  # as far as the next cue leaves room
 # A part ends where a line may: before a space, or behind the punctuation of scripts that have no spaces.
 _PART = re.compile(r"\s*(?:[^\s、。，！？]+[、。，！？]*|[、。，！？]+)")
 _CLAUSE_ENDS = (".", "?", "!", "…", "。", "？", "！", ",", ";", ":", "、", "，")
+
+
+class Timed(Protocol):
+    """A text and its times."""
+
+    @property
+    def text(self) -> str:
+        """With the space before it, if there is one."""
+
+    @property
+    def start_s(self) -> float:
+        """When it begins."""
+
+    @property
+    def end_s(self) -> float:
+        """When it ends."""
+
+
+class Said(Timed, Protocol):
+    """A segment of a transcript."""
+
+    @property
+    def words(self) -> Sequence[Timed] | None:
+        """Its words, if they were asked for."""
 
 
 class CueStyle(msgspec.Struct, frozen=True):
@@ -51,7 +73,7 @@ class _Part(NamedTuple):
     end_s: float
 
 
-def cues_of(segments: Iterable[Segment], style: CueStyle) -> Iterator[Cue]:
+def cues_of(segments: Iterable[Said], style: CueStyle) -> Iterator[Cue]:
     """Yields the cues of segments in the order of their times. Each is held until the next is known."""
     waiting: Cue | None = None
     for cue in _raw_cues(segments, style):
@@ -87,7 +109,7 @@ def _until(cue: Cue, next_start_ms: int | None) -> Cue:
     return cue._replace(end_ms=end_ms if next_start_ms is None else min(end_ms, next_start_ms))
 
 
-def _raw_cues(segments: Iterable[Segment], style: CueStyle) -> Iterator[Cue]:
+def _raw_cues(segments: Iterable[Said], style: CueStyle) -> Iterator[Cue]:
     """Yields cues whose times may still overlap."""
     for segment in segments:
         parts = [piece for part in _parts(segment) for piece in _cut(part, style.max_line_width)]
@@ -97,7 +119,7 @@ def _raw_cues(segments: Iterable[Segment], style: CueStyle) -> Iterator[Cue]:
                 yield Cue(round(group[0].start_s * 1e3), round(group[-1].end_s * 1e3), lines)
 
 
-def _parts(segment: Segment) -> list[_Part]:
+def _parts(segment: Said) -> list[_Part]:
     if segment.words:
         return [_Part(_shown(word.text), word.start_s, word.end_s) for word in segment.words]
     return _shared(_PART.findall(_shown(segment.text)), segment.start_s, segment.end_s)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("av", reason="decodes audio: needs the extra audio")
 
-from tests.support.ears import DEADLY, EARS, ears_server, recording, words
+from tests.support.ears import DEADLY, EARS, POOR, ears_server, recording, words
 from tests.support.server import INLINE, RunningServer, metric, ollama_error, until
 
 SOUND = recording(12, silent=(3, 4))
@@ -210,6 +210,7 @@ def test_a_failure_within_a_stream_is_its_last_line(server: RunningServer) -> No
         ({"prompt": "x" * 10_001}, "prompt"),
         ({"max_line_width": "3"}, "max_line_width"),
         ({"model": INLINE}, "does not transcribe"),
+        ({"model": POOR, "task": "translate"}, "does not translate"),
     ],
 )
 def test_what_is_refused(server: RunningServer, fields: dict[str, str], said: str) -> None:
@@ -301,6 +302,19 @@ def test_a_job(server: RunningServer) -> None:
     assert [unit["done_s"] for unit in job["results"]] == [30.0, 60.0, 70.0]
     segments = [segment for unit in job["results"] for segment in unit["segments"]]
     assert segments == told(hear(server, sound))["segments"]
+
+
+def test_the_transcript_of_a_job(server: RunningServer) -> None:
+    sound = recording(70)
+    job_id = hear(server, sound, job="true", word_timestamps="true").json()["id"]
+    ended(server, job_id)
+    path = f"/api/jobs/{job_id}/transcript"
+    assert " ".join(server.http.get(path).text.split("\n")).strip() == words(70)
+    for name in ("srt", "vtt"):
+        answer = server.http.get(path, params={"format": name})
+        assert answer.text == hear(server, sound, format=name, word_timestamps="true").text
+    assert "docx" in ollama_error(server.http.get(path, params={"format": "docx"}), 400)
+    ollama_error(server.http.get("/api/jobs/nope/transcript"), 404)
 
 
 def test_a_job_that_fails(server: RunningServer) -> None:

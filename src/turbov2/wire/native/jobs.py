@@ -14,12 +14,13 @@ from turbov2.errors import InvalidRequest, RouteNotFound, TurboError
 from turbov2.jobs import ENDED, Jobs, JobStatus
 from turbov2.wire._http import Request, Response
 from turbov2.wire._sse import HEARTBEAT, SSE, sse_event
+from turbov2.wire.native.job_transcripts import FORMATS, KIND, parse_format, render_units
 
 _MAX_LISTED = 100
 _DEFAULT_RESULTS, _MAX_RESULTS = 50, 500
 _MAX_RESULT_BYTES = 16 << 20  # of one answer
 _HEARTBEAT_S = 15.0
-_EVENTS = "/events"
+_EVENTS, _TRANSCRIPT = "/events", "/transcript"
 
 
 class JobRoutes:
@@ -35,8 +36,10 @@ class JobRoutes:
         return Response(msgspec.json.encode({"jobs": [render_status(status) for status in listed]}))
 
     async def one(self, request: Request) -> Response:
-        """GET /api/jobs/{id}, /api/jobs/{id}/events. State and results so far; or progress as it comes."""
+        """GET /api/jobs/{id}: state and results so far. Below it /events: as they come; /transcript."""
         job_id, key_id = request.path_rest, request.context.key_id
+        if job_id.endswith(_TRANSCRIPT):
+            return await self._transcript(job_id.removesuffix(_TRANSCRIPT), request)
         if job_id.endswith(_EVENTS):
             return await self._events(job_id.removesuffix(_EVENTS), key_id)
         after = _number(request, "after", 0, 0, 1_000_000_000)
@@ -52,6 +55,21 @@ class JobRoutes:
             raise RouteNotFound("no such route; delete a job at /api/jobs/{id}")
         await self._jobs.remove(request.path_rest, request.context.key_id)
         return Response(msgspec.json.encode({"id": request.path_rest, "deleted": True}))
+
+    async def _transcript(self, job_id: str, request: Request) -> Response:
+        """Returns what a job has heard so far, as `format` says."""
+        name = parse_format(request.query().get("format", "text"))
+        status = await self._jobs.status(job_id, request.context.key_id)
+        if status.kind != KIND:
+            raise InvalidRequest(
+                f"job '{job_id[:64]}' is a {status.kind}, which has no transcript", param="id"
+            )
+        units: list[bytes] = []
+        while found := await self._jobs.results(
+            job_id, request.context.key_id, len(units), _MAX_RESULTS, _MAX_RESULT_BYTES
+        ):
+            units += found
+        return Response(await asyncio.to_thread(render_units, units, name), media_type=FORMATS[name])
 
     async def _events(self, job_id: str, key_id: str) -> Response:
         watch = self._jobs.watch(job_id, key_id)

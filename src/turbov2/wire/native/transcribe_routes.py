@@ -36,6 +36,7 @@ from turbov2.wire.native.audio_embed import (
     passages_of,
     render_audio_embed,
 )
+from turbov2.wire.native.job_transcripts import KIND
 from turbov2.wire.native.jobs import render_status
 from turbov2.wire.native.streams import frame, stream_kind
 from turbov2.wire.native.transcribe import (
@@ -50,7 +51,6 @@ from turbov2.wire.native.transcribe import (
     segment_fields,
 )
 
-JOB_KIND = "transcript"
 _NAMES = ("file", "audio", "base64")
 _SILENCE_S = 10.0
 _REQUEST = msgspec.msgpack.Decoder(TranscribeRequest)
@@ -61,7 +61,7 @@ _encode = msgspec.msgpack.Encoder().encode  # JSON has no infinity, which is a l
 class TranscribeJobs:
     """The kind of job that transcribes a file; a unit is what one window or chunk gave."""
 
-    name = JOB_KIND
+    name = KIND
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -128,7 +128,7 @@ class TranscribeRoutes:
 
     async def _begin_job(self, asked: Asked, file: Spool, context: Context) -> Response:
         self._engine.model(asked.request.model)  # a name that is wrong is told now
-        status = await self._jobs.submit(JOB_KIND, context.key_id, _encode(asked.request), file)
+        status = await self._jobs.submit(KIND, context.key_id, _encode(asked.request), file)
         where = f"/api/jobs/{status.id}".encode()
         body = msgspec.json.encode(render_status(status))
         return Response(body, status=202, headers=[(b"location", where)])
