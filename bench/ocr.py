@@ -1,10 +1,11 @@
 """`python -m bench.ocr PDFS`: how well and how fast `rapidocr` reads, on pages whose text is known.
 
 PDFS are files, or folders searched through. A page is taken of each born-digital PDF: English, a sound text
-layer, no pictures, hardly any drawing; the middle one of those. It is rendered and read as a picture, and
-what comes out is compared with its text layer. The order of lines is the reader's. Pages whose text is
-letters, digits and common marks count as prose; those with formulas or code as technical. Writes
-`bench/results/ocr.json`.
+layer in which every glyph stands for a character, no pictures, hardly any drawing; the middle one of those.
+It is rendered at 120 and at 150 dpi and read as a picture, and what comes out is compared with its text
+layer: as the file has it, and laid out as this server gives it (`_as_laid_out`), since files have headers,
+footers and notes in an order of their own. Pages whose text is letters, digits and common marks count as
+prose; those with formulas or code as technical. Writes `bench/results/ocr.json`.
 
 Character error rate: Levenshtein distance over the length of the text layer, both normalised: NFKC, which
 undoes ligatures; one form of quotes, dashes and bullets; a hyphen at a line's end joined to what follows;
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import random
 import re
 import statistics
 import sys
@@ -38,13 +40,18 @@ from PIL import Image, ImageFilter
 from bench import machine
 from turbov2.catalog import Catalog
 from turbov2.engine import LocalEngine
+from turbov2.engine.layers import lines_of
 from turbov2.errors import TurboError
 from turbov2.media import Decoder, Document, Page, View
+from turbov2.pages.structure import blocks_of
+from turbov2.pages.writing import plain_text
 from turbov2.settings import load_settings
 from turbov2.types import Context, ReadRequest
 
 MODEL = "rapidocr"
 DPI = 150.0
+DPIS = (120.0, DPI)
+SEED = 3
 N_PAGES, N_DEGRADED, N_TIMED = 8, 2, 3  # of each kind; the latter two of prose
 KINDS = ("prose", "technical")
 LEAST_CHARS, MOST_CHARS = 1_200, 6_000
@@ -111,7 +118,19 @@ class Sample(msgspec.Struct, frozen=True):
     page: int
     kind: str
     text: str
-    picture: Any  # PIL's
+    laid_out: str
+    pictures: dict[float, Any]  # PIL's, by dpi
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """A page's letters with and without spaces, and how many of them, or of its text laid out, are wrong."""
+
+    name: str
+    n: int
+    n_letters: int
+    wrong: int
+    wrong_as_laid_out: int
+    wrong_letters: int
 
 
 def normalised(text: str) -> str:
@@ -136,6 +155,7 @@ def is_suitable(page: Page) -> bool:
     found = page.objects
     if (
         not page.soundness.is_sound
+        or page.soundness.n_unmapped
         or found.n_images
         or found.n_shadings
         or found.path_share > MOST_PATH_SHARE
@@ -165,12 +185,13 @@ async def sample_of(decoder: Decoder, path: Path, wanted: Sequence[str]) -> Samp
     if not suitable:
         return None
     page = suitable[len(suitable) // 2]
-    picture = await _picture(decoder, document, page.index)
-    return Sample(path.stem, page.index, kind_of(page.text), page.text, picture)
+    pictures = {dpi: await _picture(decoder, document, page.index, dpi) for dpi in DPIS}
+    laid_out = plain_text(blocks_of(lines_of(page), in_file_order=True))
+    return Sample(path.stem, page.index, kind_of(page.text), page.text, laid_out, pictures)
 
 
-async def _picture(decoder: Decoder, document: Document, index: int) -> Image.Image:
-    image = await decoder.render(document, index, View(dpi=DPI))
+async def _picture(decoder: Decoder, document: Document, index: int, dpi: float) -> Image.Image:
+    image = await decoder.render(document, index, View(dpi=dpi))
     return Image.fromarray(image.pixels)
 
 
@@ -213,26 +234,45 @@ def png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-async def errors(engine: LocalEngine, found: Sequence[Sample], degrade: Degrade | None) -> dict[str, Any]:
-    """Returns the error rates over all letters of the samples, and each page's."""
-    wrong = wrong_letters = n = n_letters = 0
-    rates: dict[str, float] = {}
-    for sample in found:
-        picture = sample.picture if degrade is None else degrade(sample.picture)
-        result = await engine.read(ReadRequest(MODEL, png(picture)), Context("bench"))
-        read, text = normalised("\n".join(line.text for line in result.lines)), normalised(sample.text)
-        missed = distance(read, text)
-        rates[f"{sample.name}, page {sample.page + 1}"] = round(missed / len(text), 5)
-        wrong, n = wrong + missed, n + len(text)
-        read, text = read.replace(" ", ""), text.replace(" ", "")
-        wrong_letters, n_letters = wrong_letters + distance(read, text), n_letters + len(text)
+def without_spaces(text: str) -> str:
+    """Returns the text without spaces."""
+    return text.replace(" ", "")
+
+
+async def missed(engine: LocalEngine, sample: Sample, dpi: float, degrade: Degrade | None = None) -> Missed:
+    """Returns how what is read of a page differs from what is known of it."""
+    picture = sample.pictures[dpi]
+    file = png(picture if degrade is None else degrade(picture))
+    result = await engine.read(ReadRequest(MODEL, file), Context("bench"))
+    read, text = normalised(plain_text(result.blocks)), normalised(sample.text)
+    letters = text.replace(" ", "")
+    return Missed(
+        f"{sample.name}, page {sample.page + 1}",
+        len(text),
+        len(letters),
+        distance(read, text),
+        distance(read, normalised(sample.laid_out)),
+        distance(read.replace(" ", ""), letters),
+    )
+
+
+def rates(pages: Sequence[Missed]) -> dict[str, Any]:
+    """Returns the error rates over all letters of the pages, and each page's: as it is, and as laid out."""
+    n = sum(page.n for page in pages)
+    by_page = {
+        page.name: [round(missed / page.n, 5) for missed in (page.wrong, page.wrong_as_laid_out)]
+        for page in pages
+    }
     return {
-        "pages": len(rates),
+        "pages": len(pages),
         "letters": n,
-        "error_rate": round(wrong / n, 5),
-        "error_rate_without_spaces": round(wrong_letters / n_letters, 5),
-        "median_page": round(statistics.median(rates.values()), 5),
-        "by_page": rates,
+        "error_rate": round(sum(page.wrong for page in pages) / n, 5),
+        "error_rate_as_laid_out": round(sum(page.wrong_as_laid_out for page in pages) / n, 5),
+        "error_rate_without_spaces": round(
+            sum(page.wrong_letters for page in pages) / sum(page.n_letters for page in pages), 5
+        ),
+        "median_page": round(statistics.median(rate for rate, _ in by_page.values()), 5),
+        "by_page": by_page,
     }
 
 
@@ -243,7 +283,7 @@ async def speeds(engine: LocalEngine, found: Sequence[Sample]) -> dict[str, Any]
     library = RapidOCR(params={"Global.log_level": "critical", "Global.return_word_box": True})
     ours_s: list[float] = []
     library_s: list[float] = []
-    files = [png(sample.picture) for sample in found]
+    files = [png(sample.pictures[DPI]) for sample in found]
     for file in [files[0], *files]:  # the first warms both
         began_s = time.perf_counter()
         await engine.read(ReadRequest(MODEL, file), Context("bench"))
@@ -265,15 +305,18 @@ async def measure(paths: Sequence[Path]) -> dict[str, Any]:
     """Returns all figures."""
     found = await samples(paths)
     prose = found["prose"]
-    results: dict[str, Any] = {"machine": machine.facts(), "dpi": DPI, "clean": {}, "degraded": {}}
+    results: dict[str, Any] = {"machine": machine.facts(), "degraded_dpi": DPI, "clean": {}, "degraded": {}}
     async with serving() as engine:
-        for kind in KINDS:
-            results["clean"][kind] = await errors(engine, found[kind], None)
-            print(kind, results["clean"][kind], file=sys.stderr)
+        for dpi in DPIS:
+            by_kind = {kind: [await missed(engine, each, dpi) for each in found[kind]] for kind in KINDS}
+            by_kind["all"] = [page for pages in by_kind.values() for page in pages]
+            results["clean"][f"{dpi:g} dpi"] = {kind: rates(pages) for kind, pages in by_kind.items()}
+            print(dpi, results["clean"][f"{dpi:g} dpi"], file=sys.stderr)
         results["speed"] = await speeds(engine, prose[:N_TIMED])
         print(results["speed"], file=sys.stderr)
         for name, degrade in DEGRADATIONS.items():
-            results["degraded"][name] = await errors(engine, prose[:N_DEGRADED], degrade)
+            pages = [await missed(engine, each, DPI, degrade) for each in prose[:N_DEGRADED]]
+            results["degraded"][name] = rates(pages)
             print(name, results["degraded"][name]["error_rate"], file=sys.stderr)
         results["reader_bytes"] = max(each.host_bytes for each in engine.residents())
     return results
@@ -285,6 +328,7 @@ def main() -> None:
     parser.add_argument("pdfs", type=Path, nargs="+")
     given: list[Path] = parser.parse_args().pdfs
     paths = [path for each in given for path in (sorted(each.rglob("*.pdf")) if each.is_dir() else [each])]
+    random.Random(SEED).shuffle(paths)  # neighbours are often parts of one manual
     results = asyncio.run(measure(paths))
     machine.RESULTS.joinpath("ocr.json").write_bytes(
         msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"

@@ -74,6 +74,17 @@ def test_words_join_to_their_line_and_lie_within_its_quad(backend: RapidOcrBacke
             assert min(ys) - 1 <= word.top < word.bottom <= max(ys) + 1
 
 
+def test_boxes_end_where_print_does(backend: RapidOcrBackend) -> None:
+    page = two_columns()
+    ink = 255 - np.asarray(page.convert("L"))
+    for line in read(backend, page).lines:
+        left, top, right, bottom = (round(line.quad[at]) for at in (0, 1, 2, 5))
+        assert 0.7 * 28 < bottom - top < 1.3 * 40
+        reach = np.flatnonzero(ink[top:bottom].max(axis=0)[max(0, left - 12) : right + 12] > 128)
+        assert reach[0] == pytest.approx(12, abs=6)
+        assert reach[-1] == pytest.approx(right - left + 12, abs=6)
+
+
 def test_a_line_up_the_margin_does_not_turn_the_page(backend: RapidOcrBackend) -> None:
     page = Image.new("RGB", (1100, 460), "white")
     page.paste(two_columns(), (100, 0))

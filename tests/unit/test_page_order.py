@@ -88,6 +88,25 @@ def test_a_caption_below_a_figure_in_one_column() -> None:
     assert_order(left + column(520, 900, 50, 18))
 
 
+def test_what_stands_in_the_margin_hides_no_gutter() -> None:
+    columns = column(100, 480, 80, 12) + column(520, 900, 80, 12)
+    assert_order([(910, 10, 960), *columns, (100, 520, 300), (860, 520, 960)])
+
+
+def test_a_gutter_that_only_headings_stand_at() -> None:
+    items: list[Box] = []
+    for at in range(3):
+        items += [(510, 50 + 150 * at, 700), *column(540, 900, 80 + 150 * at, 4)]
+    assert_order(column(100, 490, 50, 15) + items)
+
+
+def test_entries_with_explanations_are_read_one_by_one() -> None:
+    boxes: list[Box] = []
+    for at in range(5):
+        boxes += [(100, 50 + 110 * at, 320), *column(400, 900, 50 + 110 * at, 3)]
+    assert_order(boxes)
+
+
 def test_a_sidebar() -> None:
     assert_order(column(100, 260, 50, 6, 41) + column(300, 900, 50, 14))
 

@@ -25,6 +25,8 @@ _PROSE_WIDTH = 8.0  # of typical lines of a column: some twenty letters
 _SAME_ROW = 0.5  # by how much two lines overlap, as a share of the lower one's height
 _LEVEL = 0.3  # how far apart, in heights, the middles of lines are that stand in one row of a table
 _ALIGNED_SHARE = 0.5  # of the lines of one side stand beside a line of the other: these are rows
+_ENTRIES_SHARE = 0.7  # the same, of the side whose rows are so many times further apart: these are entries
+_SPARSE = 1.6  # with their explanations
 _FACING_SHARE = 0.5  # of the lower side's height lies beside the other side
 _CLEFT = 1.2  # between what may be of different kinds
 _FOOTER_GAP = 2.0  # between a column and what stands below it without being part of it
@@ -81,9 +83,12 @@ def _ordered(lines: list[Line], page: _Page, depth: int = 0) -> Layout:
 def _read(lines: list[Line], page: _Page, depth: int) -> Layout:
     """Returns lines without tables: what stands above the columns, each of them, and what stands below."""
     downwards = sorted(lines, key=lambda each: each.top)
-    for gutter in sorted(_gutters(downwards, page), key=lambda gutter: -gutter.facing):
-        above, left, right, below = _parts(downwards, gutter, page)
+    clefts = _clefts(downwards, page)
+    for gutter in sorted(_gutters(downwards, clefts, page), key=lambda gutter: -gutter.facing):
+        _, left, right, _ = _parts(downwards, gutter, page)
         if _are_columns(left, right, page):
+            gutter = _between_margins(downwards, clefts, gutter)
+            above, left, right, below = _parts(downwards, gutter, page)
             regions = [*downwards[: gutter.start], *above], left, right, [*below, *downwards[gutter.end :]]
             return [piece for region in regions for piece in _ordered(region, page, depth + 1)]
     return [*_rows(lines)]
@@ -120,9 +125,8 @@ def _unstacked(lines: Sequence[Line]) -> list[Row]:
     return [Row(tuple(row)) for row in sorted(rows, key=lambda row: row[0].top)]
 
 
-def _gutters(downwards: Sequence[Line], page: _Page) -> Iterator[_Gutter]:
+def _gutters(downwards: Sequence[Line], clefts: Sequence[int], page: _Page) -> Iterator[_Gutter]:
     """Yields the white strips of a region that may be gutters."""
-    clefts = _clefts(downwards, page)
     least = _GUTTER_WIDTH * page.line_height
     for edge in _edges(downwards, page.line_height / 2):
         closers = [at for at, line in enumerate(downwards) if line.left < edge and line.right > edge - least]
@@ -133,6 +137,18 @@ def _gutters(downwards: Sequence[Line], page: _Page) -> Iterator[_Gutter]:
                 facing = _facing(downwards[first:last], edge)
                 if facing > 0:
                     yield _Gutter(edge, first, last, facing)
+
+
+def _between_margins(downwards: Sequence[Line], clefts: Sequence[int], gutter: _Gutter) -> _Gutter:
+    """Returns the gutter without single rows that stand apart at its ends, as a header and a footer do."""
+    inner = [at for at in clefts if gutter.start < at < gutter.end]
+    start, end = gutter.start, gutter.end
+    if inner and len(_rows(downwards[start : inner[0]])) == 1:
+        start = inner[0]
+    if inner and len(_rows(downwards[inner[-1] : end])) == 1:
+        end = inner[-1]
+    facing = _facing(downwards[start:end], gutter.edge)
+    return _Gutter(gutter.edge, start, end, facing) if facing > 0 else gutter
 
 
 def _clefts(downwards: Sequence[Line], page: _Page) -> list[int]:
@@ -189,17 +205,23 @@ def _parts(downwards: Sequence[Line], gutter: _Gutter, page: _Page) -> tuple[lis
 
 def _are_columns(left: Sequence[Line], right: Sequence[Line], page: _Page) -> bool:
     """True where the sides of a gutter are read one after the other, not row by row."""
-    n_rows = min(len(_rows(left)), len(_rows(right))) if left and right else 0
-    if n_rows < _MIN_COLUMN_ROWS or not _face_each_other(left, right):
+    if min(len(left), len(right)) < _MIN_COLUMN_ROWS or not _face_each_other(left, right):
+        return False
+    n_rows = [len(_rows(side)) for side in (left, right)]
+    if min(n_rows) < _MIN_COLUMN_ROWS:
         return False
     if page.in_file_order and max(line.place for line in left) < min(line.place for line in right):
         return True
-    widths = [median(line.width for line in side) for side in (left, right)]
-    if min(widths) >= _PROSE_WIDTH * page.line_height:
-        return True
     fewer, more = sorted((left, right), key=len)
-    n_aligned = sum(any(_are_level(one, other) for other in more) for one in fewer)
-    return n_rows >= _MIN_NARROW_ROWS and n_aligned < _ALIGNED_SHARE * len(fewer)
+    aligned_share = sum(any(_are_level(one, other) for other in more) for one in fewer) / len(fewer)
+    if min(median(line.width for line in side) for side in (left, right)) < _PROSE_WIDTH * page.line_height:
+        return min(n_rows) >= _MIN_NARROW_ROWS and aligned_share < _ALIGNED_SHARE
+    pitches = [_height(side) / n for side, n in zip((left, right), n_rows, strict=True)]
+    return max(pitches) < _SPARSE * min(pitches) or aligned_share < _ENTRIES_SHARE
+
+
+def _height(lines: Sequence[Line]) -> float:
+    return max(line.bottom for line in lines) - min(line.top for line in lines)
 
 
 def _n_set_apart(lines: Sequence[Line], bottom: float, page: _Page) -> int:
@@ -218,7 +240,5 @@ def _are_level(one: Line, other: Line) -> bool:
 
 
 def _face_each_other(left: Sequence[Line], right: Sequence[Line]) -> bool:
-    tops = [min(line.top for line in side) for side in (left, right)]
-    bottoms = [max(line.bottom for line in side) for side in (left, right)]
-    lower = min(bottom - top for top, bottom in zip(tops, bottoms, strict=True))
-    return min(bottoms) - max(tops) >= _FACING_SHARE * lower
+    facing = _bottom(left, right) - max(min(line.top for line in side) for side in (left, right))
+    return facing >= _FACING_SHARE * min(_height(left), _height(right))

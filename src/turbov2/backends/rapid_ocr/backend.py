@@ -46,6 +46,8 @@ _LOW_LINE_PX = 14.0  # box of a line, which is higher than its letters
 _LEAST_CONFIDENCE = 0.5  # below it, what was read are smudges and pictures
 _DOUBT = 0.2  # mean vote for a turn: from here on lines are read both ways, and the surer way counts
 _N_REFEREES = 4
+# Share of its height by which a quad reaches over its print at either side: median of 1,700 lines.
+_MARGIN = 0.12
 _SURE = 0.8  # of a tall box read as it lies: a letter, not a line down the page
 
 
@@ -159,25 +161,30 @@ class RapidOcrBackend:
 
 
 def _text_line(line: _Line, degrees: int, width: int, height: int) -> TextLine:
-    """Returns the line in pixels of the page as it was given, `width` by `height`."""
+    """Returns the line in pixels of the page as it was given, `width` by `height`; boxes are as its print."""
 
     def on_page(points: NDArray[np.float64]) -> NDArray[np.float64]:
         back = turned_back(points, degrees, width, height)
         return np.clip(back, 0, [width, height])
 
     corners = line.quad.astype(np.float64)
-    quad = cast("Quad", tuple(on_page(corners).reshape(-1).round(1).tolist()))
+    first, last = line.words[0], line.words[-1]
+    quad = on_page(_corners_of(first.left, last.right, corners)).reshape(-1).round(1).tolist()
     text = " ".join(word.text for word in line.words)
-    words = tuple(_text_word(word, on_page(_corners_of(word, corners))) for word in line.words)
-    return TextLine(text, round(line.confidence, 4), quad, words)
+    words = tuple(
+        _text_word(word, on_page(_corners_of(word.left, word.right, corners))) for word in line.words
+    )
+    return TextLine(text, round(line.confidence, 4), cast("Quad", tuple(quad)), words)
 
 
-def _corners_of(word: Word, corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns `[4, 2]` the word's part of the line's quad."""
+def _corners_of(left: float, right: float, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns `[4, 2]` the part of a detected quad between two columns of its strip, its margins left out."""
     width, _ = strip_size(corners.astype(np.float32))
-    upper = corners[0] + np.outer([word.left / width, word.right / width], corners[1] - corners[0])
-    lower = corners[3] + np.outer([word.left / width, word.right / width], corners[2] - corners[3])
-    return np.concatenate([upper, lower])
+    across = np.array([left, right]) / width
+    upper = corners[0] + np.outer(across, corners[1] - corners[0])
+    lower = corners[3] + np.outer(across, corners[2] - corners[3])
+    margin = _MARGIN * (lower - upper)
+    return np.concatenate([upper + margin, (lower - margin)[::-1]])
 
 
 def _text_word(word: Word, corners: NDArray[np.float64]) -> TextWord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -36,6 +37,25 @@ class Word(NamedTuple):
     def confidence(self) -> float:
         """Mean of its letters'."""
         return sum(letter.confidence for letter in self.letters) / len(self.letters)
+
+
+# The alphabet is made for Chinese: these stand in other scripts for marks that it lacks, or has twice.
+_WIDE = str.maketrans(
+    {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+    | dict(
+        zip(
+            map(ord, "\u3000\u3001\u3002\u3008\u3009\u300a\u300b"), " ,.\u27e8\u27e9\u27ea\u27eb", strict=True
+        )
+    )
+)
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # Chinese, Japanese, and Korean
+
+
+def plain_marks(letters: Sequence[Letter]) -> list[Letter]:
+    """Returns the letters of a line, marks as wide as Chinese letters as usual ones unless it has such."""
+    if any(_UNSPACED.search(letter.text) for letter in letters):
+        return list(letters)
+    return [letter._replace(text=letter.text.translate(_WIDE)) for letter in letters]
 
 
 def decoded(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from turbov2.backends.rapid_ocr.letters import Letter, Word, decoded, words_of
+from turbov2.backends.rapid_ocr.letters import Letter, Word, decoded, plain_marks, words_of
 from turbov2.backends.rapid_ocr.networks import STRIP_HEIGHT_PX, Recogniser
 from turbov2.backends.rapid_ocr.strips import cuts, gaps_of
 
@@ -48,7 +48,8 @@ def read_strips(recogniser: Recogniser, strips: Sequence[Pixels]) -> list[list[W
         for piece, read in zip(batch, _read(recogniser, batch), strict=True):
             letters[piece.strip].append((piece.left, read))
     return [
-        words_of(_joined(read), gaps[index], strips[index].shape[1]) for index, read in enumerate(letters)
+        words_of(plain_marks(_joined(read)), gaps[index], strips[index].shape[1])
+        for index, read in enumerate(letters)
     ]
 
 
