@@ -240,3 +240,18 @@ async def test_voices_around_a_part_are_told_in_the_files_time() -> None:
     spans = await track.around(39, 200)
     assert spans[0].start / SAMPLE_RATE_HZ == pytest.approx(39.6, abs=0.1)
     assert spans[-1].end / SAMPLE_RATE_HZ == pytest.approx(70.4, abs=0.1)
+
+
+async def test_chunks_miss_nothing_that_others_listened_to() -> None:
+    sound = tone(200, silent=tuple(n for n in range(200) if n % 20 > 15))
+    options = TranscribeOptions(language="en", word_timestamps=True)
+    alone = Spoken(recording(sound), CHUNKED, Model())
+    expected = await all_of(read_chunks(alone, options, Model(), TranscribeState(), 4))
+    watched = Spoken(recording(sound), CHUNKED, Model())
+    passages = []
+    async for passage in read_chunks(watched, options, Model(), TranscribeState(), 4):
+        segment = watched.in_file(passage.segments[-1])
+        assert await watched.around(segment.start_s, segment.end_s)
+        passages.append(passage)
+    assert passages == expected
+    assert len(passages) > 4

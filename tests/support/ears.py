@@ -14,7 +14,8 @@ from tests.support.server import INLINE, RunningServer, fake_model
 
 EARS, SLOW, DEADLY, POOR = "whisper-base", "slow-ears", "deadly-ears", "whisper-turbo"
 RATE_HZ = 16_000
-WINDOW_S = 0.4  # that the slow model takes for each
+WORD_S = 0.0125  # that the slow model takes for each word
+WINDOW_S = 30 * WORD_S
 
 
 def recording(n_seconds: float, silent: Iterable[int] = (), rate_hz: int = RATE_HZ) -> bytes:
@@ -42,7 +43,7 @@ def ears_models(folder: Path) -> str:
     listener: dict[str, Any] = {"runner": "process", "capability": "transcribe", "is_listener": True}
     models = [
         fake_model(EARS, folder, **listener),
-        fake_model(SLOW, folder, delay_s=WINDOW_S, **listener),
+        fake_model(SLOW, folder, delay_s_per_token=WORD_S, **listener),
         fake_model(DEADLY, folder, crash_on="s40", **listener),
     ]
     poor = fake_model(POOR, folder, **listener).replace("dimensions = 8\n", "translates = false\n")
