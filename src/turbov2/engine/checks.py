@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turbov2.catalog import ModelSpec
 from turbov2.errors import InvalidRequest, NotCapable
-from turbov2.types import EmbedRequest, Inputs, InputType, Loaded, SpeechNeed, TranscribeOptions
+from turbov2.types import EmbedRequest, Inputs, InputType, Loaded, SpeechGoal, SpeechNeed, TranscribeOptions
 
 
 def check_embeds(spec: ModelSpec) -> None:
@@ -61,25 +61,31 @@ def check_writes(spec: ModelSpec) -> None:
         )
 
 
-def check_transcribes(spec: ModelSpec) -> None:
-    """Raises: NotCapable when the model is for something else."""
+def check_transcribes(spec: ModelSpec, task: SpeechGoal) -> None:
+    """Raises: NotCapable when the model is for something else, or was not trained to translate."""
     if spec.capability != "transcribe":
         raise NotCapable(
             f"model '{spec.name}' does not transcribe, it is for: {spec.capability}", param="model"
         )
+    if task == "translate" and not spec.translates:
+        raise _no_translator(spec)
 
 
-def check_speech(spec: ModelSpec, need: SpeechNeed, options: TranscribeOptions) -> None:
-    """Raises: NotCapable when the model does not know the language, or does not translate."""
-    if options.task == "translate" and (not spec.translates or need.languages == ("en",)):
-        fix = "take a multilingual one, as whisper-base"
-        raise NotCapable(f"model '{spec.name}' does not translate; {fix}", param="model")
+def check_hears(spec: ModelSpec, need: SpeechNeed, options: TranscribeOptions) -> None:
+    """Raises: NotCapable when the model does not know the language, or knows English alone to translate."""
+    if options.task == "translate" and need.languages == ("en",):
+        raise _no_translator(spec)
     language = options.language
     if language is not None and language not in need.languages:
         known = ", ".join(need.languages)
         raise NotCapable(
             f"model '{spec.name}' does not know the language '{language}', only: {known}", param="language"
         )
+
+
+def _no_translator(spec: ModelSpec) -> NotCapable:
+    fix = "take a multilingual one, as whisper-base"
+    return NotCapable(f"model '{spec.name}' does not translate; {fix}", param="model")
 
 
 def check_embed(spec: ModelSpec, loaded: Loaded, request: EmbedRequest) -> None:

@@ -102,7 +102,7 @@ class LocalEngine:
         self._chatting = Chatting(catalog, running, self._pictures, images, ledger)
         eyes = ModelEyes(self._shelf, self._classifying, self._reading, self._chatting)
         self._documents = Documents(decoder, eyes, self._embedding)
-        self._transcribing = Transcribing(catalog, running, decoder, ledger)
+        self._transcribing = Transcribing(self._shelf, running, decoder, ledger)
         self._is_started = False
 
     async def start(self) -> None:
@@ -168,6 +168,10 @@ class LocalEngine:
     ) -> AsyncGenerator[TranscribeEvent, None]:
         """Yields what is heard in a file; see Engine."""
         return self._transcribing(request, file, context)
+
+    async def check_transcribe(self, request: TranscribeRequest) -> None:
+        """Raises: what is wrong with the model; see Engine."""
+        await self._transcribing.check(request)
 
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds until the model was ready."""

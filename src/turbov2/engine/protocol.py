@@ -87,6 +87,9 @@ class Engine(Protocol):
         Raises: RequestError, CapacityError, BackendError, also after part of the text.
         """
 
+    async def check_transcribe(self, request: TranscribeRequest) -> None:
+        """Raises: what `transcribe` would for its model, without loading it."""
+
     async def load(self, name: str, keep_alive_s: float | None, context: Context) -> int:
         """Returns the nanoseconds it took until the model was ready."""
 

@@ -321,3 +321,5 @@ def test_a_job_that_fails(server: RunningServer) -> None:
     job = ended(server, hear(server, SOUND[:200_000], job="true").json()["id"])
     assert (job["state"], job["error"]["code"]) == ("failed", "bad_media")
     ollama_error(hear(server, model="no-such-model", job="true"), 404)
+    ollama_error(hear(server, model=INLINE, job="true"), 400)
+    ollama_error(hear(server, model=POOR, task="translate", job="true"), 400)

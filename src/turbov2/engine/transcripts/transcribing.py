@@ -6,6 +6,7 @@ with what others want. So memory is that of a window, and who leaves stops the w
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict, replace
 
 from turbov2.batching import ListenJob
-from turbov2.catalog import Catalog, ModelSpec
-from turbov2.engine.checks import check_speech, check_transcribes
+from turbov2.catalog import ModelSpec
+from turbov2.engine.checks import check_hears, check_transcribes
 from turbov2.engine.lanes import lane_of
 from turbov2.engine.running import Running
+from turbov2.engine.shelf import Shelf
 from turbov2.engine.transcripts.chunks import CHUNK_SAMPLES, read_chunks
 from turbov2.engine.transcripts.recording import Recording
 from turbov2.engine.transcripts.spoken import Spoken
@@ -60,18 +62,26 @@ _WINDOW_BYTES = CHUNK_SAMPLES * 2  # of each file that waits; the rest of it is 
 class Transcribing:
     """The operation `transcribe` of one engine."""
 
-    def __init__(self, catalog: Catalog, running: Running, decoder: Decoder, ledger: Ledger) -> None:
-        self._catalog = catalog
+    def __init__(self, shelf: Shelf, running: Running, decoder: Decoder, ledger: Ledger) -> None:
+        self._shelf = shelf
         self._running = running
         self._decoder = decoder
         self._ledger = ledger
+
+    async def check(self, request: TranscribeRequest) -> None:
+        """Raises: ModelNotFound, NotCapable, ModelUnavailable; see Engine."""
+        await asyncio.to_thread(self._shelf.check_here, self._spec(request))
+
+    def _spec(self, request: TranscribeRequest) -> ModelSpec:
+        spec = self._shelf.catalog.resolve(request.model)
+        check_transcribes(spec, request.options.task)
+        return spec
 
     async def __call__(
         self, request: TranscribeRequest, file: OpenFile, context: Context
     ) -> AsyncGenerator[TranscribeEvent, None]:
         """Yields what is heard; see Engine."""
-        spec = self._catalog.resolve(request.model)
-        check_transcribes(spec)
+        spec = self._spec(request)
         async with await self._decoder.audio(file) as sound:
             recording = Recording(sound, request.start_s, request.end_s)
             await recording.check()
@@ -138,7 +148,7 @@ class _Transcript:
         """Yields all events of the request."""
         state, options = self._request.state, self._request.options
         need = await self._hear.need()
-        check_speech(self._hear.spec, need, options)
+        check_hears(self._hear.spec, need, options)
         if options.language is not None:
             state = replace(state, language=SpokenLanguage(options.language, 1.0))
         yield TranscribeStarted(self._hear.spec.name, state.language, self._facts())

@@ -127,7 +127,7 @@ class TranscribeRoutes:
         )
 
     async def _begin_job(self, asked: Asked, file: Spool, context: Context) -> Response:
-        self._engine.model(asked.request.model)  # a name that is wrong is told now
+        await self._engine.check_transcribe(asked.request)  # a model that is wrong is told now
         status = await self._jobs.submit(KIND, context.key_id, _encode(asked.request), file)
         where = f"/api/jobs/{status.id}".encode()
         body = msgspec.json.encode(render_status(status))
