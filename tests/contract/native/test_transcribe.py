@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,8 +13,8 @@ import pytest
 
 pytest.importorskip("av", reason="decodes audio: needs the extra audio")
 
-from tests.support.ears import DEADLY, EARS, POOR, ears_server, recording, words
-from tests.support.server import INLINE, RunningServer, metric, ollama_error, until
+from tests.support.ears import DEADLY, EARS, POOR, ears_models, ears_server, recording, words
+from tests.support.server import INLINE, MakeServer, RunningServer, loaded, metric, ollama_error, until
 
 SOUND = recording(12, silent=(3, 4))
 TEXT = words(12, silent=(3, 4))
@@ -323,3 +324,16 @@ def test_a_job_that_fails(server: RunningServer) -> None:
     ollama_error(hear(server, model="no-such-model", job="true"), 404)
     ollama_error(hear(server, model=INLINE, job="true"), 400)
     ollama_error(hear(server, model=POOR, task="translate", job="true"), 400)
+
+
+def test_the_model_stays_between_windows_whatever_keep_alive_says(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server(models=ears_models(tmp_path), env={"TURBOV2_KEEP_ALIVE": "0"})
+    assert told(hear(server, recording(100), batch_size="2"))["text"]
+    until(lambda: EARS not in loaded(server))  # and goes with the request
+    told(hear(server, recording(70), keep_alive="5m"))
+    assert EARS in loaded(server)
+    told(hear(server, recording(70), keep_alive="0"))
+    until(lambda: EARS not in loaded(server))
+    assert metric(server, "turbov2_loads_total", model=EARS) == 2
