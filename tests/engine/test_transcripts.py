@@ -207,6 +207,24 @@ async def test_chunks_run_at_once_unless_they_tell_words() -> None:
         assert len(passages) == len(tasks)
 
 
+async def test_who_asks_where_voices_are_takes_nothing_from_the_chunks() -> None:
+    """Voices behind a segment are looked for before the next chunk is made, and must not be lost to it."""
+    sound = tone(200, silent=tuple(range(0, 200, 3)))
+
+    async def read(*, asks: bool) -> tuple[list[str], float]:
+        model = Model()
+        track = Spoken(recording(sound), CHUNKED, model)
+        heard = []
+        async for passage in read_chunks(track, ENGLISH, model, TranscribeState(), 1):
+            for segment in map(track.in_file, passage.segments):
+                heard.append(f"{segment.start_s}{segment.text}")
+                if asks:
+                    await track.around(segment.start_s, segment.end_s)
+        return heard, track.spoken_s()
+
+    assert await read(asks=True) == await read(asks=False)
+
+
 async def test_who_leaves_ends_what_runs() -> None:
     model = Model()
     never = asyncio.Event()

@@ -99,16 +99,12 @@ async def _chunks_of(track: Recording | Spoken) -> AsyncGenerator[Span, None]:
             )
         yield Span(0, n_known)
         return
-    maker, end, index = ChunkMaker(CHUNK_SAMPLES), 0, 0
-    while True:
-        while index == len(track.spans) and await track.listen():
-            pass
-        if index == len(track.spans):
-            break
-        if made := maker.add(track.spans[index]):
+    maker, n_spans, end = ChunkMaker(CHUNK_SAMPLES), 0, 0
+    while (span := await track.span(n_spans)) is not None:
+        n_spans += 1
+        if made := maker.add(span):
             start, end = end, end + _n_samples(made)
             yield Span(start, end)
-        index += 1
     if made := maker.finish():
         yield Span(end, end + _n_samples(made))
 

@@ -29,43 +29,32 @@ class Spoken:
         self._hear = hear
         self._finder = SpeechFinder(options)
         self._collected = Collected()
-        self.spans: list[Span] = []  # of the recording; a few thousand in the longest file
+        self._spans: list[Span] = []  # a few thousand in the longest file
         self._state = b""
         self._n_heard = 0
         self._is_done = False
 
     async def reach(self, n_samples: int) -> int:
         """Returns how many samples there are; see Track."""
-        while self._collected.n_samples < n_samples and await self.listen():
-            pass
+        while self._collected.n_samples < n_samples and not self._is_done:
+            await self._listen()
         return self._collected.n_samples
 
-    async def listen(self) -> bool:
-        """Returns whether there was more to listen to; `spans` has what the next piece made certain."""
-        if self._is_done:
-            return False
-        n_known = await self._recording.reach(self._n_heard + _PIECE_SAMPLES + 1)
-        stop = min(n_known, self._n_heard + _PIECE_SAMPLES)
-        is_last = n_known <= stop
-        piece = await self._recording.samples(self._n_heard, stop)
-        heard = await self._hear(VoiceTask(is_last, self._state), piece)
-        assert isinstance(heard, VoiceResult), "voices were asked for. This is a bug."
-        self._state, self._n_heard, self._is_done = heard.state, stop, is_last
-        found = self._finder.feed(heard.probabilities) + (self._finder.finish(stop) if is_last else [])
-        for span in found:
-            self._collected.add(span)
-        self.spans += found
-        return True
+    async def span(self, index: int) -> Span | None:
+        """Returns the span at `index`, once it is certain; None behind the last one."""
+        while len(self._spans) <= index and not self._is_done:
+            await self._listen()
+        return self._spans[index] if index < len(self._spans) else None
 
     async def around(self, start_s: float, end_s: float) -> Sequence[Span]:
         """Returns the spans, in the file's samples, that touch this part of the file."""
         shift = round(self._recording.start_s * SAMPLE_RATE_HZ)
         start, end = (round(time_s * SAMPLE_RATE_HZ) - shift for time_s in (start_s, end_s))
-        while self._n_heard < end + _CERTAIN_SAMPLES and await self.listen():
-            pass
-        first = bisect_right(self.spans, start, key=lambda span: span.end)
-        last = bisect_left(self.spans, end, key=lambda span: span.start)
-        return [Span(span.start + shift, span.end + shift) for span in self.spans[first:last]]
+        while self._n_heard < end + _CERTAIN_SAMPLES and not self._is_done:
+            await self._listen()
+        first = bisect_right(self._spans, start, key=lambda span: span.end)
+        last = bisect_left(self._spans, end, key=lambda span: span.start)
+        return [Span(span.start + shift, span.end + shift) for span in self._spans[first:last]]
 
     async def samples(self, start: int, stop: int) -> Samples:
         """Returns int16 samples; see Track."""
@@ -87,3 +76,17 @@ class Spoken:
     def spoken_s(self) -> float:
         """Returns how long all spans are that were found."""
         return self._collected.n_samples / SAMPLE_RATE_HZ
+
+    async def _listen(self) -> None:
+        """Afterwards the next piece of the recording was heard, and what it made certain is known."""
+        n_known = await self._recording.reach(self._n_heard + _PIECE_SAMPLES + 1)
+        stop = min(n_known, self._n_heard + _PIECE_SAMPLES)
+        is_last = n_known <= stop
+        piece = await self._recording.samples(self._n_heard, stop)
+        heard = await self._hear(VoiceTask(is_last, self._state), piece)
+        assert isinstance(heard, VoiceResult), "voices were asked for. This is a bug."
+        self._state, self._n_heard, self._is_done = heard.state, stop, is_last
+        found = self._finder.feed(heard.probabilities) + (self._finder.finish(stop) if is_last else [])
+        for span in found:
+            self._collected.add(span)
+        self._spans += found
