@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -275,6 +277,27 @@ async def test_inputs_without_a_job_are_removed(tmp_path: Path) -> None:
     (tmp_path / INPUTS_NAME / "orphan").write_bytes(b"x")
     async with opened(tmp_path, Letters()):
         assert list((tmp_path / INPUTS_NAME).iterdir()) == []
+
+
+async def test_a_job_that_was_added_keeps_its_input_though_its_client_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_adding, may_add, add = threading.Event(), threading.Event(), Store.add
+
+    def add_slowly(*args: Any) -> JobStatus:
+        is_adding.set()
+        assert may_add.wait(10)
+        return add(*args)
+
+    monkeypatch.setattr(Store, "add", add_slowly)
+    async with opened(tmp_path, Letters()) as jobs:
+        asking = asyncio.create_task(jobs.submit("letters", KEY, b"", b"ab"))
+        await asyncio.to_thread(is_adding.wait, 10)
+        asking.cancel()
+        await asyncio.wait({asking})
+        may_add.set()
+        (made,) = await jobs.newest(KEY, 10)
+        assert (await state_after(jobs, made.id)).state == "done"
 
 
 async def test_limits_of_number_and_bytes(tmp_path: Path) -> None:

@@ -101,9 +101,19 @@ class Jobs:
         try:
             # Beside the thread of the database, for which others wait.
             await self._told(asyncio.to_thread(_write, path, payload))
-            status = await self._call(store.add, job_id, kind, key_id, asked, n_bytes)
         except BaseException:
             path.unlink(missing_ok=True)
+            raise
+        # To its end, also for who leaves now: a job in the file needs its input.
+        return await asyncio.shield(self._add(store, job_id, kind, key_id, asked, n_bytes))
+
+    async def _add(
+        self, store: Store, job_id: str, kind: str, key_id: str, asked: bytes, n_bytes: int
+    ) -> JobStatus:
+        try:
+            status = await self._call(store.add, job_id, kind, key_id, asked, n_bytes)
+        except BaseException:
+            store.payload_path(job_id).unlink(missing_ok=True)
             raise
         self._wake.set()
         return status
