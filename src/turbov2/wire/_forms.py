@@ -67,7 +67,7 @@ class Form(msgspec.Struct, frozen=True):
             return None
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not low <= number <= high:
             raise InvalidRequest(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from turbov2.errors import InvalidRequest
 from turbov2.spools import Spool, Spools
-from turbov2.wire._body import parse_json
+from turbov2.wire._body import parse_aside, parse_json
 from turbov2.wire._forms import Form, FormReader, is_file_type, media_type
 from turbov2.wire._http import Request
 from turbov2.wire._media import unpack_file
@@ -78,7 +79,7 @@ async def _read_form(request: Request, names: Sequence[str], spool: Spool) -> Up
 
 
 async def _read_json(request: Request, names: Sequence[str], spool: Spool) -> UploadForm:
-    fields = parse_json(await request.body(), _JSON)
+    fields = await parse_aside(await request.body(), partial(parse_json, decoder=_JSON))
     name = next((name for name in names if fields.get(name) is not None), None)
     if name is None:
         spool.close()

@@ -204,6 +204,7 @@ def test_a_failure_within_a_stream_is_its_last_line(server: RunningServer) -> No
         ({"beam_size": "0"}, "beam_size"),
         ({"vad_filter": "maybe"}, "vad_filter"),
         ({"vad_filter": "true", "vad_parameters": "[]"}, "vad_parameters"),
+        ({"vad_filter": "true", "vad_parameters": "[" * 60_000}, "vad_parameters"),
         ({"vad_filter": "true", "vad_parameters": '{"loudness": 1}'}, "loudness"),
         ({"vad_filter": "true", "vad_parameters": '{"threshold": 2}'}, "threshold"),
         ({"format": "docx"}, "docx"),
@@ -216,6 +217,12 @@ def test_a_failure_within_a_stream_is_its_last_line(server: RunningServer) -> No
 )
 def test_what_is_refused(server: RunningServer, fields: dict[str, str], said: str) -> None:
     assert said in ollama_error(hear(server, **fields), 400)
+
+
+@pytest.mark.parametrize("name", ["start", "end", "temperature", "beam_size", "batch_size"])
+def test_numbers_without_measure_are_refused(server: RunningServer, name: str) -> None:
+    body = f'{{"model": "{EARS}", "{name}": 1{"0" * 400}}}'
+    assert name in ollama_error(server.http.post("/api/transcribe", content=body), 400)
 
 
 def test_files_that_are_none(server: RunningServer) -> None:

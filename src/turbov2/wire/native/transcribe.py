@@ -151,7 +151,7 @@ def _temperatures(form: Form) -> tuple[float, ...]:
     given = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
     try:
         numbers = tuple(float(each) for each in given if not isinstance(each, bool))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = ()
     if not 0 < len(numbers) <= _MAX_TEMPERATURES or not all(0 <= each <= 1 for each in numbers):
         raise InvalidRequest(
@@ -168,7 +168,7 @@ def _voice(form: Form, *, is_batched: bool) -> VoiceOptions:
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             value = None
     if not isinstance(value, dict):
         raise InvalidRequest("vad_parameters is not a JSON object", param="vad_parameters")
