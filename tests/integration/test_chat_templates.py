@@ -38,6 +38,7 @@ TEMPLATES = {
     "asks for tools": (
         "{% if tools is not none %}tools{% endif %}{{ messages | tojson(indent=2) }}{{ messages[0].content }}"
     ),
+    "writes JSON in ASCII": "{% for m in messages %}{{ m.content | tojson(ensure_ascii=True) }}{% endfor %}",
     "marks what was said": (
         "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}\n{{ m.content }}"
         "{% endgeneration %}"
