@@ -29,8 +29,11 @@ Prompt = str | list[str | int] | dict[str, Any]  # as the route /completion take
 # Where an image stands. llama.cpp reads it once in a process; no user can guess it.
 IMAGE_MARK = f"<__image_{secrets.token_hex(8)}__>"
 os.environ["LLAMA_MEDIA_MARKER"] = IMAGE_MARK
-# Around a control token's name in a user's text while the template is run.
-_SEAM = f"\ufdd0{secrets.token_hex(8)}\ufdd0"
+# Before and behind a control token's name in a user's text while the template is run. Digits, because a
+# template may write a text as JSON, or in capitals.
+_OPEN, _CLOSE = (f"[{secrets.randbelow(10**18):018}]" for _ in range(2))
+_MARK = re.compile("|".join(map(re.escape, (_OPEN, _CLOSE))))
+_MARKED = re.compile(f"{re.escape(_OPEN)}((?:(?!{re.escape(_OPEN)}).)*?){re.escape(_CLOSE)}", flags=re.DOTALL)
 
 _CONTROL_TYPES = (2, 3)  # unknown, control
 # llama.cpp takes some of this form for control tokens whatever their type in the file.
@@ -45,8 +48,9 @@ class Prompts:
         self._template = template
         self._server = server
         tokens: list[str] = entries.get("tokenizer.ggml.tokens", [])
+        self._control_names = frozenset(_control_tokens(tokens, entries))
         self._control_tokens = Tokenizer(models.BPE())
-        self._control_tokens.add_special_tokens(_control_tokens(tokens, entries))
+        self._control_tokens.add_special_tokens(sorted(self._control_names))
         self._plain_ids: dict[str, list[int]] = {}  # at most all control tokens'
         added = self._ids_of("", add_special=True)
         is_bos = added == [entries.get("tokenizer.ggml.bos_token_id")]
@@ -66,17 +70,17 @@ class Prompts:
             raise not_taken([message.role for message in task.messages]) from error
         if self._added_ids:
             rendered = rendered.removeprefix(self._template.bos_token)
-        text, *seamed = rendered.split(_SEAM)
+        text, *named = self._cut(rendered)
         if not images:
-            return self._mixed(text, seamed) if seamed else text
-        if seamed:
-            raise holds(seamed[0], "a control token and cannot be read as a text beside an image")
+            return self._mixed(text, named) if named else text
+        if named:
+            raise holds(named[0], "a control token and cannot be read as a text beside an image")
         if "\0" in text:  # to llama.cpp a text with images ends there
             raise holds("U+0000", "the end of a text")
         return {"prompt_string": text, "multimodal_data": [_packed(images[i]) for i in _order(task)]}
 
     def _text_of(self, message: PromptMessage) -> str:
-        """Returns the parts as llama.cpp's own server joins them, each control token's name between seams."""
+        """Returns the parts as llama.cpp's own server joins them, each control token's name marked."""
         text, was_text = "", False
         for part in message.parts:
             is_text = not isinstance(part, ImagePart)
@@ -85,14 +89,27 @@ class Prompts:
             was_text = is_text
         pieces, at = [], 0
         for start, end in self._control_tokens.encode(text, add_special_tokens=False).offsets:
-            pieces += [text[at:start], text[start:end]]
+            pieces += [text[at:start], _OPEN, text[start:end], _CLOSE]
             at = end
-        return _SEAM.join([*pieces, text[at:]])
+        return "".join([*pieces, text[at:]])
 
-    def _mixed(self, text: str, seamed: Sequence[str]) -> list[str | int]:
+    def _cut(self, rendered: str) -> list[str]:
+        """Returns texts and, between them, the names of control tokens that a user wrote.
+
+        Templates that take an answer's thoughts out cut it at such a name; what is left of its marks goes.
+        """
+        pieces = [""]
+        for at, piece in enumerate(_MARKED.split(rendered)):
+            if at % 2 and piece in self._control_names:
+                pieces += [piece, ""]
+            else:
+                pieces[-1] += _MARK.sub("", piece)
+        return pieces
+
+    def _mixed(self, text: str, named: Sequence[str]) -> list[str | int]:
         """Returns texts and, for each control token's name that a user wrote, the ids of its letters."""
         prompt: list[str | int] = [*self._added_ids, text]
-        for control, after in zip(seamed[::2], seamed[1::2], strict=True):
+        for control, after in zip(named[::2], named[1::2], strict=True):
             if control not in self._plain_ids:
                 self._plain_ids[control] = self._ids_of(control, parse_special=False)
             prompt += [*self._plain_ids[control], after]
