@@ -48,6 +48,7 @@ ENDS: list[tuple[BaseException | None, Outcome, str]] = [
     (DeadlineExceeded("late"), "expired", "deadline_exceeded"),
     (asyncio.CancelledError(EXPIRED), "expired", "deadline_exceeded"),
     (asyncio.CancelledError(), "cancelled", "cancelled"),
+    (GeneratorExit(), "cancelled", "cancelled"),  # who reads a stream stopped reading
     (InferenceFailed("broke"), "failed", "inference_failed"),
     (RunnerCrashed("died"), "failed", "runner_crashed"),
     (LoadFailed("no"), "failed", "load_failed"),
@@ -123,6 +124,7 @@ def busy() -> Meters:
         meters.requests.ended("a", "default", 0.02, 2, 9, error)
     meters.http.answered("/api/embed", 200, 0.01)
     meters.requests.queued("a", "default", 20_000_000, 2_000_000)
+    meters.requests.heard("a", 30.0)
     meters.batches.ran("a", RAN)
     meters.batches.ran("a", RAN_OUT)
     meters.batches.answered("a", n_items=10, n_cached=3, n_joined=2)
