@@ -130,6 +130,22 @@ def test_users_add_and_override(tmp_path):
     assert catalog.resolve("own-64d:latest").backend == "static"
 
 
+def test_a_name_of_the_users_own_is_no_alias_of_another(tmp_path):
+    file = tmp_path / "models.toml"
+    weights = '.weights]\nkind = "path"\npath = "/models/mine"\n'
+    own = '[models.Tiny]\ncapability = "embed"\nbackend = "static"\nrunner = "inline"\naliases = ["small"]\n'
+    file.write_text(own + "[models.Tiny" + weights, "utf-8")
+    catalog = Catalog.load(file, {})
+    assert [catalog.resolve(name).name for name in ("tiny", "small", "base")] == [
+        "Tiny",
+        "Tiny",
+        "whisper-base",
+    ]
+    assert catalog.resolve("whisper-tiny").aliases == tuple(
+        alias for alias in Catalog.load(None, {}).resolve("whisper-tiny").aliases if alias != "tiny"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

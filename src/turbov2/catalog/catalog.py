@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from turbov2.catalog.spec import HubWeights, ModelSpec
 from turbov2.errors import InvalidRequest, ModelNotFound
@@ -38,6 +39,7 @@ class Catalog:
     def load(cls, models_file: Path | None, overrides: Mapping[str, str]) -> Catalog:
         """Returns the shipped catalogue with the user's file laid over it.
 
+        A name that the file uses is its own, also where a shipped model has it as an alias.
         `overrides` maps a `repo_variable` to the repository that replaces the shipped one.
         Raises: CatalogError.
         """
@@ -45,11 +47,15 @@ class Catalog:
             resources.files("turbov2.catalog").joinpath("models.toml").read_text("utf-8"), "models.toml"
         )
         origin = "the shipped catalogue"
+        own: dict[str, Any] = {}
         if models_file is not None:
             origin = str(models_file)
-            for name, table in _read(_text_of(models_file), origin).items():
+            own = _read(_text_of(models_file), origin)
+            for name, table in own.items():
                 tables[name] = {**tables.get(name, {}), **table}
-        return cls(_with_override(_to_spec(name, table, origin), overrides) for name, table in tables.items())
+        specs = [_with_override(_to_spec(name, table, origin), overrides) for name, table in tables.items()]
+        claimed = {each.lower() for spec in specs if spec.name in own for each in (spec.name, *spec.aliases)}
+        return cls(spec if spec.name in own else _without(claimed, spec) for spec in specs)
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())
@@ -71,6 +77,12 @@ class Catalog:
         if spec is None:
             raise ModelNotFound(f"model '{name}' not found", param="model")
         return spec
+
+
+def _without(claimed: Collection[str], spec: ModelSpec) -> ModelSpec:
+    """Returns a shipped model without the aliases that the user's file gives to a model of its own."""
+    kept = tuple(alias for alias in spec.aliases if alias.lower() not in claimed)
+    return spec if kept == spec.aliases else replace(spec, aliases=kept)
 
 
 def _text_of(path: Path) -> str:
