@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,9 @@ from turbov2.errors import (
     Stopping,
     TurboError,
 )
-from turbov2.media import AudioFile, Decoder, MediaLimits
+from turbov2.media import AudioFacts, AudioFile, Decoder, MediaLimits
+from turbov2.media import messages as say
+from turbov2.runners import frames
 from turbov2.spools import Spools
 
 pytestmark = pytest.mark.timeout(120)
@@ -433,6 +435,17 @@ async def test_a_child_that_answers_nonsense_is_ended(tmp_path: Path):
         with pytest.raises(DecoderCrashed, match="nonsense"):
             await decoder.audio(SHORT)
         await until(lambda: not decoder.pids)
+
+
+async def test_a_bug_of_ours_is_no_end_of_the_sound(tmp_path: Path):
+    async def answers() -> AsyncGenerator[frames.Frame, None]:
+        yield frames.Frame(say.AudioStart(0, AudioFacts("WAV", "pcm_s16le", 16_000, 1), 10.0, False))
+        yield frames.Frame(say.AudioSamples(0, {80: 0.0}), (np.zeros(32_000, np.uint8),))
+        raise RuntimeError("a bug")
+
+    async with AudioFile(answers(), Spools(tmp_path, BUDGET).open(), keeps_partial=False) as sound:
+        with pytest.raises(TurboError, match="internal error"):
+            await sound.window(0, 10 * 16_000)
 
 
 async def test_a_decoder_without_a_folder_says_so():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from turbov2.media.results import AudioFacts
 from turbov2.runners import frames
 from turbov2.speech.mel import SAMPLE_RATE_HZ
 from turbov2.spools import Spool
+
+log = logging.getLogger(__name__)
 
 _SAMPLE_BYTES = 2
 _GRACE_S = 0.05  # for what is left to decode when a file is closed, if it is no more than so many seconds
@@ -153,6 +156,9 @@ class AudioFile:
                     self._tell()
         except TurboError as error:
             self._error = error
+        except Exception:  # else what came before would pass for all of it
+            log.exception("decoding an audio file failed")
+            self._error = TurboError("internal error; the server's log says why")
         finally:
             self._is_done = True
             self._tell()
