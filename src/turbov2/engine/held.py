@@ -45,7 +45,7 @@ class HeldModel:
 
     @property
     def calls(self) -> Calls:
-        """The queue of a model that looks at images or writes."""
+        """The queue of a model that looks at images, writes or listens."""
         assert isinstance(self.queue, Calls), "what a model is for was checked. This is a bug."
         return self.queue
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +14,7 @@ from turbov2.backends.options import read_options
 from turbov2.backends.whisper.chunks import language_of, read_chunk
 from turbov2.backends.whisper.voices import hear_voices
 from turbov2.backends.whisper.windows import read_window
+from turbov2.cores import n_cores
 from turbov2.errors import LoadFailed
 from turbov2.types import (
     ChunkTask,
@@ -60,7 +60,7 @@ class WhisperBackend:
         """Raises: LoadFailed."""
         options = read_options(spec, WhisperOptions)
         device, _, index = spec.device.partition(":")
-        n_slots = options.n_slots or (max(1, _n_cores() // options.n_threads) if device == "cpu" else 1)
+        n_slots = options.n_slots or (max(1, n_cores() // options.n_threads) if device == "cpu" else 1)
         self._whisper = WhisperModel(
             str(_folder_of(spec)),
             device=device,
@@ -120,7 +120,3 @@ def _usual_type(device: str, index: int) -> str:
         return "int8"
     able = ctranslate2.get_supported_compute_types(device, index)
     return next((name for name in _CUDA_TYPES if name in able), "default")
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
