@@ -124,6 +124,14 @@ def test_a_client_that_leaves_stops_the_work_at_once(make_server: MakeServer, mo
     assert metric(server, "turbov2_requests_ended_total", model=SLOW, outcome="cancelled") == 1
 
 
+def test_chunks_wait_on_disk_and_not_before_others(make_server: MakeServer, models: str) -> None:
+    server = make_server(models=models)
+    job_id = begin(server, batch_size="64")
+    until(lambda: status(server, job_id)["done"] >= 2)
+    assert status(server, job_id)["total"] > 5
+    assert metric(server, "turbov2_queue_items", model=SLOW) <= 1
+
+
 def test_a_removed_job_stops_at_once(make_server: MakeServer, models: str) -> None:
     server = make_server(models=models)
     job_id = begin(server)

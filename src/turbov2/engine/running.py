@@ -142,11 +142,11 @@ class Running:
             if self._residency.ready(key) is not None:
                 self._residency.used(key, keep_alive_s)
 
-    async def speech_need(self, spec: ModelSpec) -> tuple[SpeechNeed, int]:
-        """Returns the sound the model wants, and the wait until it was loaded."""
+    async def speech_need(self, spec: ModelSpec) -> tuple[SpeechNeed, int, int]:
+        """Returns the sound the model wants, how many calls it answers at a time, and the wait for it."""
         loaded, load_ns = await self._loaded(spec, None, _LINGER_S)
         assert loaded.speech is not None, "what a model is for was checked. This is a bug."
-        return loaded.speech, load_ns
+        return loaded.speech, loaded.n_slots, load_ns
 
     async def listen(self, spec: ModelSpec, job: ListenJob) -> tuple[ListenResult, int]:
         """Returns what the model hears and the wait for it. Raises: what the sound causes."""

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 _WINDOW_S = WINDOW_FRAMES / FRAMES_PER_S
 _N_RECENT = 8  # texts that a repeated one is known by
 _SOON_CERTAIN = VoiceOptions(max_speech_duration_s=30.0)
+_N_AHEAD = 2  # chunks for each call of the model: more would lie in memory, before others of the same key
 _WINDOW_BYTES = CHUNK_SAMPLES * 2  # of each file that waits; the rest of it is on disk
 
 
@@ -117,11 +118,11 @@ class _Hearing:
         self.inference_ns += found.inference_ns
         return found.heard
 
-    async def need(self) -> SpeechNeed:
-        """Returns what the loaded model wants of sound."""
-        need, load_ns = await self.running.speech_need(self.spec)
+    async def need(self) -> tuple[SpeechNeed, int]:
+        """Returns what the loaded model wants of sound, and how many calls it answers at a time."""
+        need, n_slots, load_ns = await self.running.speech_need(self.spec)
         self.load_ns += load_ns
-        return need
+        return need, n_slots
 
 
 class _Transcript:
@@ -147,23 +148,24 @@ class _Transcript:
     async def events(self) -> AsyncGenerator[TranscribeEvent, None]:
         """Yields all events of the request."""
         state, options = self._request.state, self._request.options
-        need = await self._hear.need()
+        need, n_slots = await self._hear.need()
         check_hears(self._hear.spec, need, options)
         if options.language is not None:
             state = replace(state, language=SpokenLanguage(options.language, 1.0))
         yield TranscribeStarted(self._hear.spec.name, state.language, self._facts())
-        async with aclosing(self._passages(state, need)) as passages:
+        async with aclosing(self._passages(state, need.n_mels, n_slots)) as passages:
             async for passage in passages:
                 step = await self._step(passage, state)
                 state = step.state
                 yield step
         yield await self._result(state)
 
-    def _passages(self, state: TranscribeState, need: SpeechNeed) -> AsyncGenerator[Passage, None]:
+    def _passages(self, state: TranscribeState, n_mels: int, n_slots: int) -> AsyncGenerator[Passage, None]:
         request = self._request
         if request.batch_size:
-            return read_chunks(self._track, request.options, self._hear, state, request.batch_size)
-        return read_windows(self._track, request.options, self._hear, state, need.n_mels)
+            n_at_once = min(request.batch_size, _N_AHEAD * n_slots)
+            return read_chunks(self._track, request.options, self._hear, state, n_at_once)
+        return read_windows(self._track, request.options, self._hear, state, n_mels)
 
     async def _step(self, passage: Passage, before: TranscribeState) -> TranscribeStep:
         """Returns what is told of a passage that follows `before`."""
