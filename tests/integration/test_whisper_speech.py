@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("faster_whisper", reason="needs the extra 'audio'")
 
 import faster_whisper
+from msgspec.structs import replace
 
 from tests.support.listening import (
     CHUNK_VOICES,
@@ -29,7 +30,9 @@ from turbov2.types import LoadSpec, TranscribeOptions, VoiceOptions
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(600)]  # pulls packages
 
-ENGLISH = TranscribeOptions(language="en")
+# Above 0 chance draws the words.
+SURE = TranscribeOptions(temperatures=(0.0,))
+ENGLISH = replace(SURE, language="en")
 SAID = """It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of
 foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of
 Light, it was the season of Darkness, it was the spring of hope, it was the winter of despair, we
@@ -81,10 +84,10 @@ def test_few_words_are_wrong(backend: WhisperBackend, speech: Speech) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        TranscribeOptions(),
-        TranscribeOptions(language="en", word_timestamps=True),
-        TranscribeOptions(language="en", condition_on_previous_text=False, word_timestamps=True),
-        TranscribeOptions(language="fr", task="translate", temperatures=(0.0,)),
+        SURE,
+        replace(ENGLISH, word_timestamps=True),
+        replace(ENGLISH, condition_on_previous_text=False, word_timestamps=True),
+        replace(SURE, language="fr", task="translate"),
     ],
     ids=["detected", "words", "unconditioned", "translated"],
 )
@@ -102,7 +105,7 @@ def test_speech_alone_is_that_of_the_whole_file(
     backend: WhisperBackend, library: Any, speech: Speech, voices: VoiceOptions
 ) -> None:
     samples = speech.long()
-    options = TranscribeOptions(word_timestamps=True)
+    options = replace(SURE, word_timestamps=True)
     told = {name: getattr(voices, name) for name in voices.__struct_fields__}
     theirs = read_by_library(library, samples, options, vad_filter=True, vad_parameters=told)
     assert_same(read_speech_in_windows(backend, samples, options, voices), theirs)
@@ -113,7 +116,7 @@ def test_chunks_are_those_of_the_batched_pipeline(
     backend: WhisperBackend, library: Any, speech: Speech, has_words: bool
 ) -> None:
     samples = speech.long()
-    options = TranscribeOptions(without_timestamps=not has_words, word_timestamps=has_words)
+    options = replace(SURE, without_timestamps=not has_words, word_timestamps=has_words)
     theirs = read_by_library(faster_whisper.BatchedInferencePipeline(library), samples, options)
     assert_same(read_in_chunks(backend, samples, options), theirs)
 
@@ -139,13 +142,12 @@ def test_spans_of_speech_are_those_of_the_whole_file(backend: WhisperBackend, sp
 def test_what_is_heard_in_silence_counts_as_made_up(
     backend: WhisperBackend, library: Any, samples: Samples
 ) -> None:
-    options = TranscribeOptions(language="en", temperatures=(0.0,))
-    ours = read_in_windows(backend, samples, options)
-    assert_same(ours, read_by_library(library, samples, options))
+    ours = read_in_windows(backend, samples, ENGLISH)
+    assert_same(ours, read_by_library(library, samples, ENGLISH))
     voices = find_speech(backend, samples, VoiceOptions())
     assert ours.segments
     for segment in ours.segments:
-        assert is_made_up(doubts_about(segment, [], voices, options))
+        assert is_made_up(doubts_about(segment, [], voices, ENGLISH))
 
 
 def test_nothing_that_was_said_counts_as_made_up(backend: WhisperBackend, speech: Speech) -> None:

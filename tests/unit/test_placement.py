@@ -83,3 +83,6 @@ def test_builds_are_told_without_an_import(monkeypatch: pytest.MonkeyPatch, tmp_
         assert registry.can_use_cuda("sentence") is is_able
     monkeypatch.setattr(registry.importlib.metadata, "distribution", lambda name: name)
     assert registry.can_use_cuda("onnx")
+    for found in (None, "libcublas.so.12"):
+        monkeypatch.setattr("ctypes.util.find_library", lambda name, found=found: found)
+        assert registry.can_use_cuda("whisper") is (found is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib
 import importlib.metadata
 import importlib.util
@@ -81,6 +82,8 @@ def can_use_cuda(backend: str) -> bool:
         found = importlib.util.find_spec("torch")
         version = Path(found.origin).with_name("version.py") if found is not None and found.origin else None
         return version is not None and _TORCH_CUDA.search(version.read_text("utf-8")) is not None
+    if "ctranslate2" in requires:  # built for both; it opens NVIDIA's libraries where the linker finds them
+        return ctypes.util.find_library("cublas") is not None
     return "onnxruntime" in requires and _has_distribution("onnxruntime-gpu")
 
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 FILES = ("model.bin", "config.json", "tokenizer.json")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+# Tokens come one by one, from small matrices, so a window alone leaves cores idle. More at once take no more
+# processor time than one after the other, with any number of threads (bench/listening.py).
+_MOST_THREADS = 4
+_THREADS_PER_CORE = 2
 _CUDA_TYPES = ("float16", "int8_float16", "float32")  # the first that the device computes with
 
 ComputeType = Literal[
@@ -44,12 +48,12 @@ class WhisperOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `LoadSpec.options` may hold.
 
     compute_type: CTranslate2's; None: int8 on a CPU, float16 on a CUDA device, or what that has instead.
-    n_threads: of one window on a CPU. n_slots: windows at a time; None: as many as there are cores for, one
-    on a CUDA device.
+    n_threads: of one window on a CPU; None: one for each core, up to 4. n_slots: windows at a time; None: as
+    many as have two threads for each core, and no more than there are cores; one on a CUDA device.
     """
 
     compute_type: ComputeType | None = None
-    n_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    n_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     n_slots: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
 
 
@@ -60,13 +64,14 @@ class WhisperBackend:
         """Raises: LoadFailed."""
         options = read_options(spec, WhisperOptions)
         device, _, index = spec.device.partition(":")
-        n_slots = options.n_slots or (max(1, n_cores() // options.n_threads) if device == "cpu" else 1)
+        n_threads = options.n_threads or min(_MOST_THREADS, n_cores())
+        n_slots = options.n_slots or (_usual_slots(n_threads) if device == "cpu" else 1)
         self._whisper = WhisperModel(
             str(_folder_of(spec)),
             device=device,
             device_index=int(index or 0),
             compute_type=options.compute_type or _usual_type(device, int(index or 0)),
-            cpu_threads=options.n_threads,
+            cpu_threads=n_threads,
             num_workers=n_slots,
             local_files_only=True,
         )
@@ -113,6 +118,11 @@ def _folder_of(spec: LoadSpec) -> Path:
         if Path(spec.files[name]).parent != folder:
             raise LoadFailed(f"{name} of model '{spec.model}' is not beside its model.bin")
     return folder
+
+
+def _usual_slots(n_threads: int) -> int:
+    cores = n_cores()
+    return max(1, min(cores, _THREADS_PER_CORE * cores // n_threads))
 
 
 def _usual_type(device: str, index: int) -> str:
