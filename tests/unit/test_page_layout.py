@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -301,3 +302,33 @@ def test_the_order_in_which_lines_are_found_does_not_matter(seed: int) -> None:
     printed = sheet.printed
     random.Random(seed).shuffle(printed)
     assert blocks_of(printed) == blocks_of(sheet.printed)
+
+
+def long_column(n: int) -> Sheet:
+    return Sheet().column(0, 0, [PROSE] * n)
+
+
+def large_grid(n: int) -> Sheet:
+    sheet = Sheet()
+    for at in range(n):
+        sheet.put(40 * (at % 40) + at % 3, 12 * (at // 40) + at % 4, "abc", size=8)
+    return sheet
+
+
+def long_rows(n: int) -> Sheet:
+    sheet = Sheet()
+    for at in range(n):
+        sheet.put(40 * (at // 3), 14 * (at % 3), "12", size=8)
+    return sheet
+
+
+@pytest.mark.parametrize("draw", [long_column, large_grid, long_rows])
+def test_a_page_takes_its_lines_in_time(draw: Callable[[int], Sheet]) -> None:
+    def seconds(n: int) -> float:
+        lines = draw(n).printed
+        began_s = time.process_time()
+        assert chunks_of(blocks_of(lines), 100_000)
+        return time.process_time() - began_s
+
+    few_s = min(seconds(400) for _ in range(3))
+    assert seconds(3_200) < 24 * few_s  # each line against each would be 64

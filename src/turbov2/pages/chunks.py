@@ -21,8 +21,11 @@ def chunks_of(blocks: Sequence[Block], max_chars: int) -> tuple[Chunk, ...]:
     open_parts: list[tuple[str, Box]] = []
     heading = open_heading = ""
     is_only_headings = True
+    n_open = 0  # characters of the open parts, with what stands between them
 
     def close() -> None:
+        nonlocal n_open
+        n_open = 0
         if open_parts:
             text = "\n\n".join(text for text, _ in open_parts)
             found.append(Chunk(text, around(box for _, box in open_parts), open_heading))
@@ -34,13 +37,13 @@ def chunks_of(blocks: Sequence[Block], max_chars: int) -> tuple[Chunk, ...]:
                 close()
             heading, is_only_headings = block.text, True
         for part in _parts(block, max_chars):
-            n_chars = sum(len(text) + 2 for text, _ in open_parts) + len(part)
             is_apart = block.kind == "table" and not is_only_headings
-            if open_parts and (n_chars > max_chars or is_apart):
+            if open_parts and (n_open + len(part) > max_chars or is_apart):
                 close()
             if not open_parts:
                 open_heading = heading
             open_parts.append((part, block.box))
+            n_open += len(part) + 2
             if block.kind != "heading":
                 is_only_headings = False
             if block.kind == "table":

@@ -10,6 +10,7 @@ are read in rows.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
@@ -131,7 +132,8 @@ def _gutters(downwards: Sequence[Line], clefts: Sequence[int], page: _Page) -> I
     for edge in _edges(downwards, page.line_height / 2):
         closers = [at for at, line in enumerate(downwards) if line.left < edge and line.right > edge - least]
         for before, end in pairwise([-1, *closers, len(downwards)]):
-            ends = [before + 1, *(at for at in clefts if before + 1 < at < end), end]
+            inner = clefts[bisect_right(clefts, before + 1) : bisect_left(clefts, end)]
+            ends = [before + 1, *inner, end]
             # Columns may end where something else begins.
             for first, last in {(ends[0], end), *pairwise(ends)}:
                 facing = _facing(downwards[first:last], edge)
@@ -213,7 +215,7 @@ def _are_columns(left: Sequence[Line], right: Sequence[Line], page: _Page) -> bo
     if page.in_file_order and max(line.place for line in left) < min(line.place for line in right):
         return True
     fewer, more = sorted((left, right), key=len)
-    aligned_share = sum(any(_are_level(one, other) for other in more) for one in fewer) / len(fewer)
+    aligned_share = _n_level(fewer, more) / len(fewer)
     if min(median(line.width for line in side) for side in (left, right)) < _PROSE_WIDTH * page.line_height:
         return min(n_rows) >= _MIN_NARROW_ROWS and aligned_share < _ALIGNED_SHARE
     pitches = [_height(side) / n for side, n in zip((left, right), n_rows, strict=True)]
@@ -233,10 +235,20 @@ def _n_set_apart(lines: Sequence[Line], bottom: float, page: _Page) -> int:
     return 0
 
 
-def _are_level(one: Line, other: Line) -> bool:
-    """True for lines whose middles are at one height, as those of words on one line are."""
-    apart = abs(one.top + one.bottom - other.top - other.bottom) / 2
-    return apart < _LEVEL * min(one.height, other.height)
+def _n_level(lines: Sequence[Line], others: Sequence[Line]) -> int:
+    """Returns how many lines have their middle at the height of another's, as words on one line have."""
+    others = sorted(others, key=_middle)
+    middles = [_middle(other) for other in others]
+    n_level = 0
+    for line in lines:
+        middle, reach = _middle(line), _LEVEL * line.height
+        near = range(bisect_right(middles, middle - reach), bisect_left(middles, middle + reach))
+        n_level += any(abs(middles[at] - middle) < _LEVEL * others[at].height for at in near)
+    return n_level
+
+
+def _middle(line: Line) -> float:
+    return (line.top + line.bottom) / 2
 
 
 def _face_each_other(left: Sequence[Line], right: Sequence[Line]) -> bool:

@@ -19,6 +19,7 @@ _SENTENCE_END = "."
 _MOST_PITCH = 2.2  # of two lines of one block, from bottom to bottom
 _PARAGRAPH_PITCH = 1.35  # by how much a block's first line is further down than the lines before are apart
 _INDENT = 1.0
+_MOST_ROWS = 256  # of one block: no paragraph has more, and each row is compared with all before it
 _SHORT = 4.0  # a line that ends a sentence this far before the block's right edge ends its paragraph
 _ITEM = re.compile(r"(?:[•●○◦▪■‣∙·*–—-]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s")
 _BULLET = re.compile(r"^[•●○◦▪■‣∙·*–—]\s*")
@@ -50,6 +51,8 @@ def blocks_of(lines: Sequence[TextLine], *, in_file_order: bool = False) -> tupl
 
 def _begins(run: Sequence[Row], row: Row, body: float) -> bool:
     """Returns whether the row begins a block of its own."""
+    if len(run) == _MOST_ROWS:
+        return True
     last, first = run[-1], run[0]
     level = _level(last, body)
     if level != _level(row, body) or _ITEM.match(row.text):

@@ -8,6 +8,7 @@ row by row instead.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -155,8 +156,7 @@ def _is_stacked(band: Sequence[Line]) -> bool:
 def _cells(row: Row, edges: Sequence[float]) -> tuple[str, ...]:
     cells: list[list[str]] = [[] for _ in range(len(edges) + 1)]
     for line in row.lines:
-        column = sum(edge <= line.left for edge in edges)
-        cells[column].append(line.text)
+        cells[bisect_right(edges, line.left)].append(line.text)
     return tuple(" ".join(cell) for cell in cells)
 
 
