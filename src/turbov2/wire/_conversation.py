@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from turbov2.errors import InvalidRequest
 from turbov2.types import ChatRequest, ImagePart, ImageSource, PromptMessage, Role, Sampling, TextPart
@@ -16,13 +17,13 @@ class Conversation:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._messages: list[PromptMessage] = []
+        self._turns: list[tuple[Role, list[Part]]] = []
         self._images: list[ImageSource] = []
 
     @property
     def is_begun(self) -> bool:
         """Whether anybody but the system has spoken."""
-        return any(message.role != "system" for message in self._messages)
+        return any(role != "system" for role, _ in self._turns)
 
     def text(self, text: str, name: str) -> TextPart:
         """Returns the words as part of a turn. Raises: InvalidRequest for too long a text."""
@@ -52,22 +53,23 @@ class Conversation:
             raise InvalidRequest(
                 f"{name} is the {role}'s and holds an image; only a user shows one", param=name
             )
-        if self._messages and self._messages[-1].role == role:
-            parts = (*self._messages.pop().parts, *parts)
-        self._messages.append(PromptMessage(role, _joined(parts)))
+        if not self._turns or self._turns[-1][0] != role:
+            self._turns.append((role, []))
+        self._turns[-1][1].extend(parts)
 
     def request(self, model: str, sampling: Sampling, keep_alive_s: float | None = None) -> ChatRequest:
         """Returns what was said as a request. Raises: InvalidRequest when nothing was."""
-        if not self._messages:
+        if not self._turns:
             raise InvalidRequest("messages is empty: send at least one of role user", param="messages")
-        return ChatRequest(model, tuple(self._messages), tuple(self._images), sampling, keep_alive_s)
+        messages = tuple(PromptMessage(role, _joined(parts)) for role, parts in self._turns)
+        return ChatRequest(model, messages, tuple(self._images), sampling, keep_alive_s)
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Returns the parts, texts side by side as one with a line each: templates put nothing between them."""
     joined: list[Part] = []
-    for part in parts:
-        if joined and isinstance(part, TextPart) and isinstance(joined[-1], TextPart):
-            part = TextPart(f"{joined.pop().text}\n{part.text}")  # type: ignore[union-attr]
-        joined.append(part)
+    for _, group in groupby(parts, key=type):
+        alike = list(group)
+        texts = [part.text for part in alike if isinstance(part, TextPart)]
+        joined += [TextPart("\n".join(texts))] if texts else alike
     return tuple(joined)
