@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbov2.wire._http import NDJSON
+from turbov2.wire._chat import Frames
+from turbov2.wire._http import NDJSON, Limits
 from turbov2.wire._lines import json_line
 from turbov2.wire._sse import SSE
+from turbov2.wire.anthropic.adapt import parse_messages
+from turbov2.wire.anthropic.stream import MessageEvents
 from turbov2.wire.native.page_stream import page_stream
+from turbov2.wire.openai.chat import Chunks, parse_chat
 
+LIMITS = Limits(max_body_bytes=1000, max_texts=1, max_text_chars=100, max_upload_bytes=1000)
 BREAKING = "one\u2028two\u2029three\x85four\x0bfive\x0csix\x1cseven"
 
 
@@ -33,6 +38,29 @@ class Page(NamedTuple):
 
 async def pages() -> AsyncGenerator[Page, None]:
     yield Page(1, BREAKING)
+
+
+def chat_frames() -> Frames:
+    body = b'{"model":"m","messages":[{"role":"user","content":"a"}]}'
+    return Chunks(parse_chat(body, LIMITS))
+
+
+def message_frames() -> Frames:
+    body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}'
+    return MessageEvents(parse_messages(body, LIMITS), "req_1")
+
+
+@pytest.mark.parametrize(
+    ("frames", "text_in"),
+    [
+        (chat_frames(), lambda told: told["choices"][0]["delta"]["content"]),
+        (message_frames(), lambda told: told["delta"]["text"]),
+    ],
+)
+def test_an_answers_words_stay_on_their_line(frames: Frames, text_in: Callable[[Any], str]) -> None:
+    lines = [line for line in frames.piece(BREAKING).decode().splitlines() if not line.startswith("event: ")]
+    assert lines[1:] == [""]
+    assert text_in(json.loads(lines[0].removeprefix("data: "))) == BREAKING
 
 
 @pytest.mark.parametrize("kind", [NDJSON, SSE])

@@ -17,5 +17,4 @@ def stream_kind(request: Request, form: Form) -> bytes | None:
 
 def frame(name: str, line: bytes, kind: bytes) -> bytes:
     """Returns a frame of the stream. line: JSON without line breaks."""
-    line = on_one_line(line)
-    return sse_event(name, line) if kind == SSE else line + b"\n"
+    return sse_event(name, line) if kind == SSE else on_one_line(line) + b"\n"
