@@ -11,7 +11,6 @@ from turbov2.errors import InvalidRequest
 from turbov2.pages.writing import markdown
 from turbov2.types import Block, Box, Chunk, DocumentRequest, EmbedResult, OutputKind, PageResult, PageRoute
 from turbov2.types.embed import SparseRows
-from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire._media import MediaForm
 from turbov2.wire._outputs import sparse_rows
 from turbov2.wire._vectors import json_row_list
@@ -39,7 +38,7 @@ def parse_document(form: MediaForm) -> DocumentRequest:
         chunk_chars=_chunk_chars(form, embed_model is not None),
         embed_model=embed_model,
         outputs=_outputs(form),
-        keep_alive_s=_keep_alive_s(form),
+        keep_alive_s=form.keep_alive_s(),
     )
 
 
@@ -70,15 +69,6 @@ def _outputs(form: MediaForm) -> tuple[OutputKind, ...]:
             known = " and ".join(_OUTPUTS)
             raise InvalidRequest(f"outputs names '{name[:40]}', expected {known}", param="outputs")
     return cast("tuple[OutputKind, ...]", wanted)
-
-
-def _keep_alive_s(form: MediaForm) -> float | None:
-    value: Any = form.fields.get("keep_alive")
-    if value is not None and not isinstance(value, str | int | float):
-        raise InvalidRequest(
-            "keep_alive is neither a number of seconds nor a time such as 5m", param="keep_alive"
-        )
-    return parse_keep_alive_s(value)
 
 
 def render_page(page: PageResult) -> bytes:

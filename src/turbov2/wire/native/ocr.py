@@ -13,7 +13,6 @@ from turbov2.pages.hocr import HocrPage, hocr
 from turbov2.pages.writing import markdown, plain_text
 from turbov2.types import ReadRequest, ReadResult, TextLine
 from turbov2.wire._http import TEXT, Response
-from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire._media import MediaForm
 
 READER = "rapidocr"
@@ -40,17 +39,12 @@ def parse_ocr(form: MediaForm) -> AskedOcr:
         raise InvalidRequest(
             f"format is '{format[:40]}', expected one of {', '.join(FORMATS)}", param="format"
         )
-    keep_alive: Any = form.fields.get("keep_alive")
-    if keep_alive is not None and not isinstance(keep_alive, str | int | float):
-        raise InvalidRequest(
-            "keep_alive is neither a number of seconds nor a time such as 5m", param="keep_alive"
-        )
     request = ReadRequest(
         form.text("model") or READER,
         form.required("image"),
         password=form.text("password") or None,
         use_text_layer=form.flag("use_text_layer", True),
-        keep_alive_s=parse_keep_alive_s(keep_alive),
+        keep_alive_s=form.keep_alive_s(),
     )
     return AskedOcr(request, _pages(form), format, form.text("filename"))
 
