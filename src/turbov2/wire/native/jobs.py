@@ -13,6 +13,7 @@ import msgspec
 from turbov2.errors import InvalidRequest, RouteNotFound, TurboError
 from turbov2.jobs import ENDED, Jobs, JobStatus
 from turbov2.wire._http import Request, Response
+from turbov2.wire._silences import first_of, with_silences
 from turbov2.wire._sse import HEARTBEAT, SSE, sse_event
 from turbov2.wire.native.job_transcripts import FORMATS, KIND, parse_format, render_units
 
@@ -72,38 +73,25 @@ class JobRoutes:
         return Response(await asyncio.to_thread(render_units, units, name), media_type=FORMATS[name])
 
     async def _events(self, job_id: str, key_id: str) -> Response:
-        watch = self._jobs.watch(job_id, key_id)
-        first = await anext(watch)  # an unknown id is answered 404
-        return Response(_frames(first, watch), media_type=SSE)
+        steps = with_silences(self._jobs.watch(job_id, key_id), _HEARTBEAT_S)
+        first = await first_of(steps)  # an unknown id is answered 404
+        return Response(_frames(first, steps), media_type=SSE)
 
 
-async def _frames(first: JobStatus, watch: AsyncGenerator[JobStatus, None]) -> AsyncGenerator[bytes, None]:
-    """Yields an event a change, the last one named as the job ended, and signs of life between them."""
-    async with aclosing(watch):
-        yield _event(first)
-        following = asyncio.create_task(_next(watch))
+async def _frames(
+    first: JobStatus, rest: AsyncGenerator[JobStatus | None, None]
+) -> AsyncGenerator[bytes, None]:
+    """Yields an event a change, the last one named as the job ended, and signs of life between them.
+
+    Without such a last one the server stops; the job goes on with the next one.
+    """
+    async with aclosing(rest):
         try:
-            while True:
-                done, _ = await asyncio.wait({following}, timeout=_HEARTBEAT_S)
-                if not done:
-                    yield HEARTBEAT
-                    continue
-                try:
-                    status = following.result()
-                except TurboError as error:
-                    yield sse_event("error", msgspec.json.encode({"error": error.message}))
-                    return
-                if status is None:  # the server stops; the job goes on with the next one
-                    return
-                yield _event(status)
-                following = asyncio.create_task(_next(watch))
-        finally:
-            following.cancel()
-            await asyncio.wait({following})
-
-
-async def _next(watch: AsyncGenerator[JobStatus, None]) -> JobStatus | None:
-    return await anext(watch, None)
+            yield _event(first)
+            async for status in rest:
+                yield HEARTBEAT if status is None else _event(status)
+        except TurboError as error:
+            yield sse_event("error", msgspec.json.encode({"error": error.message}))
 
 
 def _event(status: JobStatus) -> bytes:
