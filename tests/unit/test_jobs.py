@@ -231,6 +231,25 @@ async def test_a_stopped_server_goes_on_where_it_was(tmp_path: Path) -> None:
     assert b"ab" in second.states
 
 
+async def test_who_may_not_watch_takes_no_news_from_who_may(tmp_path: Path) -> None:
+    kind = Letters(n_free=0)
+    async with opened(tmp_path, kind) as jobs:
+        made = await jobs.submit("letters", KEY, b"", b"a")
+        watch = jobs.watch(made.id, KEY)
+        while (await anext(watch)).state != "running":
+            pass
+
+        async def end() -> JobStatus:
+            return [status async for status in watch][-1]
+
+        following = asyncio.create_task(end())
+        await asyncio.sleep(0)  # now it waits
+        with pytest.raises(JobNotFound):
+            await anext(jobs.watch(made.id, "another key"))
+        kind.places.release()
+        assert (await asyncio.wait_for(following, 5)).state == "done"
+
+
 async def test_watchers_are_let_go_when_the_server_stops(tmp_path: Path) -> None:
     async with opened(tmp_path, Letters(n_free=0)) as jobs:
         made = await jobs.submit("letters", KEY, b"", b"a")

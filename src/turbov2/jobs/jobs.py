@@ -154,7 +154,7 @@ class Jobs:
             try:
                 status = await self.status(job_id, key_id)
             except TurboError:
-                self._news.pop(job_id, None)
+                self._tell(job_id)  # others may wait for the same news
                 if status is None:
                     raise
                 yield JobStatus(
@@ -163,7 +163,7 @@ class Jobs:
                 return
             yield status
             if status.state in ENDED:
-                self._news.pop(job_id, None)
+                self._tell(job_id)
                 return
             await news.wait()
 
