@@ -82,6 +82,7 @@ def test_markdown() -> None:
         ("# no heading", r"\# no heading"),
         ("a * b _ c ` d", r"a \* b \_ c \` d"),
         ("<b>[x]", r"\<b>\[x\]"),
+        ("R&D: &lt; &#38; &", r"R&D: \&lt; \&#38; &"),
         ("> 5", r"\> 5"),
         ("12. May", "12. May"),
         ("1999. May", r"1999\. May"),

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from turbov2.types import Block
 
-# What would be markup at the begin of a line, or anywhere in it (CommonMark 0.31, 2.4 and 4).
+# What would be markup at the begin of a line, or anywhere in it (CommonMark 0.31, 2.4, 2.5 and 4).
 _AT_START = re.compile(r"^(#{1,6}(?=\s|$)|[-+*](?=\s)|>|={2,}$|-{3,}$|~{3,}|`{3,})")
 _NUMBER_AT_START = re.compile(r"^(\d{1,9})([.)])(?=\s)")
-_ANYWHERE = re.compile(r"([\\`*_\[\]<])")
+_ANYWHERE = re.compile(r"([\\`*_\[\]<]|&(?=#?\w+;))")
 _MARK = re.compile(r"(-|\d{1,9}[.)])\s+")
 _CELL_GAP = "  "
 
