@@ -36,7 +36,6 @@ _MOST_EDGES = 64
 _MAX_DEPTH = 12
 _MIN_NARROW_ROWS = 4  # of a column that is no prose
 
-Span = tuple[float, float]
 Layout = list[Row | Table]
 
 
