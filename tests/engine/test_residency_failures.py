@@ -220,6 +220,27 @@ async def test_a_death_nobody_tells_of_is_noticed() -> None:
 
 
 @on_clock
+async def test_a_model_that_was_ended_because_nobody_waited_has_not_crashed() -> None:
+    world = World()
+    for _ in range(9):
+        await (await use(world)).end()
+        world.held[-1].was_abandoned = True
+        world.crash(world.held[-1], "was ended, because nobody waits for what it computes")
+        await asyncio.sleep(2 * world.close_s)
+        assert world.residency.residents() == []
+        assert world.events[-1].kind == "abandoned"
+    began_s = now_s()
+    await (await use(world)).end()
+    assert now_s() - began_s < world.load_s + 0.1, "loaded again at once, the tenth time too"
+    world.residency.pin("a")
+    world.held[-1].was_abandoned = True
+    world.crash(world.held[-1])
+    await asyncio.sleep(10)
+    assert state(world) is State.READY, "pinned"
+    await world.end()
+
+
+@on_clock
 async def test_a_death_long_past_changes_nothing() -> None:
     world = World()
     await (await use(world)).end()

@@ -24,7 +24,7 @@ from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory, RunnerCrash
 from turbov2.runners import child
 from turbov2.runners.channels import Stderr
 from turbov2.runners.process import ProcessRunner
-from turbov2.types import LoadSpec, TokenBatch
+from turbov2.types import LoadSpec, TokenBatch, VoiceTask
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -92,10 +92,10 @@ ODD_BACKEND = """
     from turbov2.backends import registry
     from turbov2.backends.tokens import to_batch
     from turbov2.runners import worker
-    from turbov2.types import Loaded, Outputs
+    from turbov2.types import Loaded, Outputs, SpeechNeed
 
     class Odd:
-        loaded = Loaded(capabilities=("embed",), dtype="float32")
+        loaded = Loaded(capabilities=("embed",), dtype="float32", speech=SpeechNeed(80, ("en",)))
 
         def __init__(self, spec):
             if spec.options.get("load") == "odd":
@@ -127,6 +127,10 @@ ODD_BACKEND = """
                     print(escapee.pid, file=open(self.inputs[1], "w"), flush=True)
                     os.kill(os.getpid(), 9)
             return Outputs(np.zeros((len(self.inputs), 1), np.float32))
+
+        def listen(self, samples, task, is_cancelled):
+            open(self.inputs[1], "w").close()
+            time.sleep(1000)
 
         def free_caches(self): pass
 
@@ -351,7 +355,7 @@ async def test_a_load_past_its_deadline() -> None:
 
 
 class Hanging:
-    """A runner in the midst of a forward that takes for ever, and its end."""
+    """A runner in the midst of a call that takes for ever, and its end."""
 
     def __init__(self, folder: Path) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -360,25 +364,32 @@ class Hanging:
         )
         self._started = folder / "started"
 
-    async def start(self) -> asyncio.Task[Any]:
-        """Returns the forward once the child computes it."""
+    async def start(self, kind: str = "forward") -> asyncio.Task[Any]:
+        """Returns the forward, or the window of speech, once the child computes it."""
         await self.runner.start(spec_of("odd"))
         tokens = await self.runner.tokenize(["hang", str(self._started)])
-        forward = asyncio.create_task(self.runner.embed(tokens))
+        if kind == "forward":
+            call: asyncio.Task[Any] = asyncio.create_task(self.runner.embed(tokens))
+        else:
+            silence = np.zeros(16_000, np.int16)
+            call = asyncio.create_task(self.runner.listen(silence, VoiceTask(is_last=True)))
         await until(self._started.exists)
-        return forward
+        return call
 
 
 ALONE = "was ended, because nobody waits for what it computes"
 
 
-async def test_a_child_ends_when_nobody_waits_for_its_forward(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["forward", "window"])
+async def test_a_child_ends_when_nobody_waits_for_what_it_computes(tmp_path: Path, kind: str) -> None:
     hanging = Hanging(tmp_path)
-    forward = await hanging.start()
+    call = await hanging.start(kind)
+    assert not hanging.runner.was_abandoned
     started_s = time.monotonic()
-    forward.cancel()
+    call.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await forward
+        await call
+    assert hanging.runner.was_abandoned
     assert await asyncio.wait_for(hanging.ended, 5) == ALONE
     assert 0.15 < time.monotonic() - started_s < 0.6  # 0.2 and a kill; 0.21 on an idle machine
     assert is_gone(hanging.runner.pid)

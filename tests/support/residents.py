@@ -34,6 +34,7 @@ class FakeHeld:
         self.spec = spec
         self.bytes = bytes_
         self.is_alive = True
+        self.was_abandoned = False
         self.is_closing = False
         self.holders = 0
         self.may_close: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -66,6 +66,7 @@ MEMORY_EVENTS = [
     ("expired", "turbov2_evictions_total", {"reason": "keep_alive"}),
     ("unloaded", "turbov2_evictions_total", {"reason": "asked"}),
     ("recycled", "turbov2_evictions_total", {"reason": "recycled"}),
+    ("abandoned", "turbov2_evictions_total", {"reason": "abandoned"}),
 ]
 KINDS = [kind for kind, *_ in MEMORY_EVENTS]
 

@@ -55,6 +55,11 @@ class HeldModel:
         return self._runner.is_alive and self.queue.is_open
 
     @property
+    def was_abandoned(self) -> bool:
+        """True once its runner was ended because nobody waited for what it computed."""
+        return self._runner.was_abandoned
+
+    @property
     def pid(self) -> int:
         """Process that holds the weights: ours, or the child's."""
         return self._runner.pid

@@ -16,6 +16,7 @@ _EVICTION_REASONS = {
     "expired": "keep_alive",
     "unloaded": "asked",
     "recycled": "recycled",
+    "abandoned": "abandoned",
 }
 
 
@@ -138,8 +139,8 @@ class ModelMeters:
         )
         self._evictions = Counter(
             "turbov2_evictions_total",
-            "Unloads: made_room for another model or the budget, keep_alive passed, asked for, or recycled "
-            "because it had grown.",
+            "Unloads: made_room for another model or the budget, keep_alive passed, asked for, recycled "
+            "because it had grown, or abandoned: its process was ended, for nobody waited for its work.",
             (*labels, "reason"),
         )
         self._others = {

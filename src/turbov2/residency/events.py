@@ -14,7 +14,9 @@ from turbov2.types.memory import EventKind
 logger = logging.getLogger(__name__)
 N_KEPT = 256
 
-_LEVELS = {kind: logging.INFO for kind in ("loaded", "expired", "unloaded", "evicted", "refused")}
+_LEVELS = {
+    kind: logging.INFO for kind in ("loaded", "expired", "unloaded", "evicted", "refused", "abandoned")
+}
 
 
 class Journal:

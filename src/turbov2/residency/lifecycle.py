@@ -125,12 +125,18 @@ class Lifecycle(Generic[H]):
     # --- failing
 
     def crash(self, resident: Resident[H], reason: str) -> None:
-        """Afterwards a resident whose runner died unloads, whoever uses it, and is failed when it is gone."""
+        """Afterwards a resident whose runner ended unloads, whoever uses it.
+
+        When it is gone it is failed, unless we ended the runner ourselves.
+        """
         if resident.held is None or resident.state is State.UNLOADING:
+            return
+        what = f"the process that ran model '{resident.spec.name}' {reason}"
+        if resident.held.was_abandoned:
+            self.unloads.start(resident, "abandoned", what)
             return
         now_s = asyncio.get_running_loop().time()
         resident.retry_at_s = now_s + self.backoff.after_crash(resident.key, now_s)
-        what = f"the process that ran model '{resident.spec.name}' {reason}"
         resident.failure = RunnerCrashed(f"{what}; the next request starts it again", retry_after_s=1)
         self.unloads.start(resident, "crashed", what)
 

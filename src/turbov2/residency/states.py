@@ -37,7 +37,11 @@ class Held(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """False once the runner died by itself."""
+        """False once the runner ended, though nobody unloaded it."""
+
+    @property
+    def was_abandoned(self) -> bool:
+        """True once it was ended because nobody waited for what it computed: no crash."""
 
     async def measure(self) -> dict[Pool, int]:
         """Returns the bytes it takes now; after `close`, those that are still not back. Never raises."""

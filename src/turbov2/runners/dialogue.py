@@ -16,7 +16,7 @@ from turbov2.runners.owed import Owed, Thread
 log = logging.getLogger("turbov2.runners.process")
 T = TypeVar("T")
 
-# For a cancelled generation or window, whose backend looks for that at least once a token or a step.
+# For a cancelled generation, whose backend looks for that at least once a token.
 _STOP_GRACE_S = 5.0
 _N_BEATS = 5  # within the shorter of the two timeouts that they watch
 
@@ -40,6 +40,7 @@ class Dialogue:
         self.model = ""  # for messages; known from the start on
         self.owed = Owed()
         self.end_reason = ""  # set once nothing may be asked any more
+        self.was_abandoned = False
         self._kill = kill
         self._op_timeout_s = op_timeout_s
         self._heartbeat_timeout_s = heartbeat_timeout_s
@@ -146,9 +147,11 @@ class Dialogue:
     def _abandon(self, op: say.Op) -> None:
         if self.owed.abandon(op.op_id) and not self.end_reason:
             self.write(say.Cancel(op.op_id))
-            if isinstance(op, say.Embed):  # everything else is short, or has a deadline of its own
+            if isinstance(
+                op, say.Embed | say.Listen
+            ):  # everything else is short, or has a deadline of its own
                 self._end_if_lonely_later(op.op_id, self._cancel_grace_s)
-            elif isinstance(op, say.Generate | say.Listen):  # it stops by itself
+            elif isinstance(op, say.Generate):  # it stops by itself
                 self._end_if_lonely_later(op.op_id, max(_STOP_GRACE_S, self._cancel_grace_s))
 
     def _end_if_lonely_later(self, op_id: int, grace_s: float) -> None:
@@ -161,6 +164,7 @@ class Dialogue:
         if self.owed.is_anyone_waiting("compute"):
             self._end_if_lonely_later(op_id, grace_s)
         else:
+            self.was_abandoned = True
             self._kill("was ended, because nobody waits for what it computes")
 
 

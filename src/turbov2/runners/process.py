@@ -56,7 +56,7 @@ class ProcessRunner:
     heartbeat_timeout_s: a loaded child that shows no sign of life for so long, busy or idle, is killed: it
     was stopped, or a library keeps the interpreter's lock.
     cancel_grace_s: a child that still computes so long after its op was cancelled is killed if nobody waits
-    for anything else of it: a forward cannot be interrupted in any other way.
+    for anything else of it: a forward, or a step of a window, cannot be interrupted in any other way.
     on_exit: called once, in the loop, with the reason, when a loaded child ends and nobody called `stop`.
     """
 
@@ -98,6 +98,11 @@ class ProcessRunner:
     def end_reason(self) -> str:
         """How the child came to its end; empty while it lives."""
         return self._dialogue.end_reason
+
+    @property
+    def was_abandoned(self) -> bool:
+        """True once the child was ended because nobody waited for what it computed."""
+        return self._dialogue.was_abandoned
 
     @property
     def pid(self) -> int:

@@ -41,6 +41,10 @@ class Runner(Protocol):
         """How it came to its end, as in "ended (signal 9)"; empty while it lives and where it cannot die."""
 
     @property
+    def was_abandoned(self) -> bool:
+        """True once we ended it because nobody waited for what it computed: nothing is wrong with it."""
+
+    @property
     def pid(self) -> int:
         """Process that holds the weights: ours, or the child's."""
 

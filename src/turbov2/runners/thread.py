@@ -70,6 +70,11 @@ class ThreadRunner:
         return ""
 
     @property
+    def was_abandoned(self) -> bool:
+        """False: threads cannot be ended."""
+        return False
+
+    @property
     def pid(self) -> int:
         """Our own process."""
         return os.getpid()

@@ -9,7 +9,16 @@ import msgspec
 
 Bytes = dict[str, int]  # by pool: "host", "cuda:0", ...
 EventKind = Literal[
-    "loaded", "load_failed", "refused", "evicted", "expired", "unloaded", "recycled", "crashed", "leaked"
+    "loaded",
+    "load_failed",
+    "refused",
+    "evicted",
+    "expired",
+    "unloaded",
+    "recycled",
+    "abandoned",
+    "crashed",
+    "leaked",
 ]
 
 
@@ -17,7 +26,7 @@ class MemoryEvent(msgspec.Struct, frozen=True):
     """One thing that happened to a model, once it is over.
 
     evicted: it made room for others. expired: its keep_alive was over. unloaded: somebody asked. recycled: it
-    had grown.
+    had grown. abandoned: its process was ended, because nobody waited for what it computed.
     refused: there is no room for it. leaked: it is closed and its memory is not back.
     """
 
