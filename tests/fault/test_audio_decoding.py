@@ -112,7 +112,6 @@ async def test_samples_come_in_windows_while_they_are_decoded(tmp_path: Path):
         assert (audio.duration_s, audio.n_samples_decoded) == (90, 90 * 16_000)
         assert (await audio.window(90 * 16_000 - 5, 100)).tolist() == sound[0, -5:].tolist()
         assert (await audio.window(91 * 16_000, 100)).tolist() == []
-        assert 0 < audio.peak(80) < audio.peak(128) < 3
         assert audio.broken == ""
 
 
@@ -424,7 +423,7 @@ stream = requests.makefile("rb")
 frames.receive_frame(stream, say.TO_CHILD)
 frames.send_frame(answers, say.Hello(1))
 frames.receive_frame(stream, say.TO_CHILD)
-frames.send_frame(answers, say.AudioSamples(1, {}), np.zeros(8, np.uint8))
+frames.send_frame(answers, say.AudioSamples(1), np.zeros(8, np.uint8))
 frames.receive_frame(stream, say.TO_CHILD)
 """
 
@@ -440,7 +439,7 @@ async def test_a_child_that_answers_nonsense_is_ended(tmp_path: Path):
 async def test_a_bug_of_ours_is_no_end_of_the_sound(tmp_path: Path):
     async def answers() -> AsyncGenerator[frames.Frame, None]:
         yield frames.Frame(say.AudioStart(0, AudioFacts("WAV", "pcm_s16le", 16_000, 1), 10.0, False))
-        yield frames.Frame(say.AudioSamples(0, {80: 0.0}), (np.zeros(32_000, np.uint8),))
+        yield frames.Frame(say.AudioSamples(0), (np.zeros(32_000, np.uint8),))
         raise RuntimeError("a bug")
 
     async with AudioFile(answers(), Spools(tmp_path, BUDGET).open(), keeps_partial=False) as sound:

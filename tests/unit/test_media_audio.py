@@ -20,7 +20,6 @@ from tests.support.sounds import KINDS, of_kind, packed, raw_wav, voice
 from turbov2.errors import BadMedia, DeadlineExceeded, MediaTooLarge, TurboError, UnsupportedMedia
 from turbov2.media import MediaLimits, audio_formats, sandbox
 from turbov2.media import messages as say
-from turbov2.speech.mel import peak_of
 
 pytest.importorskip("av", reason="needs the extra audio")
 
@@ -285,7 +284,7 @@ def answers_of(content: bytes, limits: MediaLimits | None = None) -> Iterator[An
         yield from audio_answers.audio_answers(file.fileno(), limits or MediaLimits())
 
 
-def test_answers_bring_samples_and_their_greatest_power(free_cpu: list[float]):
+def test_answers_bring_samples(free_cpu: list[float]):
     start, *rest, end = answers_of(of_kind("mp3", 40))
     assert isinstance(start.message, say.AudioStart)
     assert (start.message.facts.container, start.message.facts.codec) == ("MP3", "mp3")
@@ -296,8 +295,6 @@ def test_answers_bring_samples_and_their_greatest_power(free_cpu: list[float]):
     assert len(samples) == 40 * 16_000
     assert isinstance(end.message, say.AudioEnd)
     assert end.message.broken == ""
-    for n_mels in (80, 128):
-        assert end.message.peaks[n_mels] == pytest.approx(peak_of(samples, n_mels), abs=1e-6)
     # Time to compute is given by what was decoded.
     assert 30 < free_cpu[0] < free_cpu[2] < 30 + 4
 

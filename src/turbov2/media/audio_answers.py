@@ -15,7 +15,7 @@ from turbov2.media.audio import AudioFileReader, Broken
 from turbov2.media.limits import MediaLimits
 from turbov2.media.memory import rss_bytes
 from turbov2.runners import frames
-from turbov2.speech.mel import SAMPLE_RATE_HZ, PeakMeter
+from turbov2.speech.mel import SAMPLE_RATE_HZ
 
 _SLOWEST = 10  # seconds of sound a second: ordinary files have hundreds
 
@@ -43,14 +43,11 @@ def audio_answers(descriptor: int, limits: MediaLimits) -> Iterator[frames.Frame
     pace = Pace(limits.timeout_s)
     with contextlib.closing(AudioFileReader(descriptor, limits)) as opened:
         yield frames.Frame(say.AudioStart(rss_bytes(), opened.facts, opened.claimed_s, opened.is_cut))
-        meter = PeakMeter()
         broken = ""
         try:
             for samples in opened.blocks():
-                meter.add(samples)
-                yield frames.Frame(say.AudioSamples(rss_bytes(), meter.peaks), (samples.view(np.uint8),))
+                yield frames.Frame(say.AudioSamples(rss_bytes()), (samples.view(np.uint8),))
                 pace.go_on(opened.n_samples / SAMPLE_RATE_HZ)
         except Broken as error:
             broken = str(error)
-        meter.finish()
-        yield frames.Frame(say.AudioEnd(rss_bytes(), meter.peaks, broken))
+        yield frames.Frame(say.AudioEnd(rss_bytes(), broken))

@@ -48,7 +48,6 @@ class AudioFile:
         self._keeps_partial = keeps_partial
         self._start: say.AudioStart | None = None
         self._n_samples = 0
-        self._peaks: dict[int, float] = {}
         self._broken = ""
         self._error: TurboError | None = None
         self._is_done = False
@@ -88,13 +87,6 @@ class AudioFile:
     def broken(self) -> str:
         """Why a file that was taken in part ends where it does; empty when it is whole, or not yet known."""
         return self._broken
-
-    def peak(self, n_mels: int) -> float:
-        """Returns the greatest log10 mel power so far, of the whole once it is done; n_mels: 80 or 128.
-
-        Before the first samples it is minus infinity.
-        """
-        return self._peaks.get(n_mels, float("-inf"))
 
     async def window(self, start: int, n_samples: int) -> NDArray[np.int16]:
         """Returns int16 `[n]` from sample `start` on, fewer where the sound ends; waits until they are there.
@@ -167,13 +159,12 @@ class AudioFile:
         match frame.message:
             case say.AudioStart() as start:
                 self._start = start
-            case say.AudioSamples(_, peaks) if len(frame.buffers) == 1 and self._start is not None:
+            case say.AudioSamples() if len(frame.buffers) == 1 and self._start is not None:
                 (samples,) = frame.buffers
                 await asyncio.to_thread(self._spool.append, samples.data)
                 self._n_samples += len(samples) // _SAMPLE_BYTES
-                self._peaks = peaks
-            case say.AudioEnd(_, peaks, broken):
-                self._peaks, self._broken = peaks, broken
+            case say.AudioEnd(_, broken):
+                self._broken = broken
                 if broken and not self._keeps_partial:
                     raise BadMedia(broken)
             case _:

@@ -110,18 +110,12 @@ class AudioStart(_Answer, frozen=True):
 
 
 class AudioSamples(_Answer, frozen=True):
-    """Buffer: uint8 `[2 * n]`, the next samples as int16 of this machine.
-
-    peaks: greatest log10 mel power so far, by the number of mel bands.
-    """
-
-    peaks: dict[int, float]
+    """Buffer: uint8 `[2 * n]`, the next samples as int16 of this machine."""
 
 
 class AudioEnd(_Answer, frozen=True):
     """No more samples come. broken: where and why the file breaks off, empty if it is whole."""
 
-    peaks: dict[int, float]
     broken: str = ""
 
 
