@@ -16,6 +16,7 @@ TurboError
 │   ├── JobNotFound             404  no such job, or another key's
 │   ├── RouteNotFound           404  no such path
 │   ├── MethodNotAllowed        405  known path, other method; `param` holds the allowed ones
+│   ├── UpgradeRequired         426  the path is a WebSocket, and was asked as if it were none
 │   └── NotSupported            501  the API has it, this server does not
 ├── CapacityError               try again later
 │   ├── QueueFull               429  too many inputs or bytes already wait; Ollama's API says 503
@@ -133,6 +134,11 @@ class RouteNotFound(RequestError):
 class MethodNotAllowed(RequestError):
     status = 405
     code = "method_not_allowed"
+
+
+class UpgradeRequired(RequestError):
+    status = 426
+    code = "upgrade_required"
 
 
 class NotSupported(RequestError):

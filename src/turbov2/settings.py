@@ -190,6 +190,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("audio_disk_bytes", "TURBOV2_AUDIO_DISK", "8GiB", "size", parse_bytes,
             "Disk in TURBOV2_HOME that audio files may take while they arrive and are read, and their "
             "samples (115 MB an hour) again; a file for which there is no room is answered 429."),
+    Setting("live_sessions", "TURBOV2_LIVE_SESSIONS", "16", "sessions", _integer(0, 10_000),
+            "Sessions of live speech at once; one more is answered 429. 0: none."),
+    Setting("live_idle_s", "TURBOV2_LIVE_IDLE", "5m", "duration", _duration(1, 86_400),
+            "How long a session of live speech may send nothing; then it is ended."),
     Setting("jobs_at_once", "TURBOV2_JOBS", "1", "jobs", _integer(1, 64),
             "Jobs worked on at once; more wait. Kept with their inputs and results in TURBOV2_HOME."),
     Setting("job_bytes", "TURBOV2_JOB_BYTES", "2GiB", "size", parse_bytes,
@@ -248,6 +252,8 @@ class Settings(msgspec.Struct, frozen=True):
     audio_max_upload_bytes: int
     audio_max_duration_s: float
     audio_disk_bytes: int
+    live_sessions: int
+    live_idle_s: float
     jobs_at_once: int
     job_bytes: int
     job_age_s: float

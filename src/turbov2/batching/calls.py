@@ -119,6 +119,11 @@ class Calls:
         """False once `close` began: jobs are refused with RunnerLost."""
         return self._lost is None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a job would begin at once, and no other wait for it."""
+        return self.is_open and self._turns.is_free
+
     async def look(self, job: LookJob) -> LookResult:
         """Returns what the model sees. Raises: the runner's error; RunnerLost."""
         look = partial(self._runner.look, job.pixels, job.task)

@@ -55,6 +55,11 @@ class Turns:
         self._virtual = 0.0  # tag of the lane served last
         self._lanes = {lane: LaneShare(lane) for lane in LANES}
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a turn would come at once."""
+        return not self._n_waiting and self._n_taken < self._n_slots()
+
     async def take(self, lane: Lane, key_id: str, *, is_first: bool) -> Share:
         """Returns when the turn has come; `pay` ends it.
 
@@ -64,7 +69,7 @@ class Turns:
         share = self._lanes[lane].share(key_id)
         if is_first:
             self._wake(share)
-        if not self._n_waiting and self._n_taken < self._n_slots():
+        if self.is_free:
             self._grant(share)
             return share
         turn = asyncio.get_running_loop().create_future()

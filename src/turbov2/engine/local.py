@@ -23,7 +23,7 @@ from turbov2.engine.reading import Reading
 from turbov2.engine.reranking import Reranking
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import open_shelf, weights_key
-from turbov2.engine.transcripts import Transcribing
+from turbov2.engine.transcripts import Live, Transcribing
 from turbov2.media import Decoder, MediaLimits, OpenFile
 from turbov2.obs.ledger import Ledger
 from turbov2.obs.meters import Meters
@@ -40,6 +40,9 @@ from turbov2.types import (
     DocumentRequest,
     EmbedRequest,
     EmbedResult,
+    LiveEvent,
+    LiveInput,
+    LiveRequest,
     Loaded,
     MemoryEvent,
     MemoryPlan,
@@ -103,6 +106,7 @@ class LocalEngine:
         eyes = ModelEyes(self._shelf, self._classifying, self._reading, self._chatting)
         self._documents = Documents(decoder, eyes, self._embedding)
         self._transcribing = Transcribing(self._shelf, running, decoder, ledger)
+        self._live = Live(self._shelf, running, ledger, settings.audio_max_duration_s)
         self._is_started = False
 
     async def start(self) -> None:
@@ -126,8 +130,9 @@ class LocalEngine:
         return self._is_started and self._residency.is_well()
 
     def begin_drain(self) -> None:
-        """Afterwards `is_ready` is False; requests are still answered."""
+        """Afterwards `is_ready` is False; requests are still answered, but sessions of live speech end."""
         self._is_started = False
+        self._live.stop()
 
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
         """Returns vectors in input order; see Engine."""
@@ -168,6 +173,12 @@ class LocalEngine:
     ) -> AsyncGenerator[TranscribeEvent, None]:
         """Yields what is heard in a file; see Engine."""
         return self._transcribing(request, file, context)
+
+    def live(
+        self, request: LiveRequest, inputs: AsyncIterator[LiveInput], context: Context
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """Yields what is heard while somebody speaks; see Engine."""
+        return self._live(request, inputs, context)
 
     async def check_transcribe(self, request: TranscribeRequest) -> None:
         """Raises: what is wrong with the model; see Engine."""

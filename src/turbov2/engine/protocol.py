@@ -15,6 +15,9 @@ from turbov2.types import (
     DocumentRequest,
     EmbedRequest,
     EmbedResult,
+    LiveEvent,
+    LiveInput,
+    LiveRequest,
     MemoryEvent,
     MemoryPlan,
     ModelStatus,
@@ -85,6 +88,16 @@ class Engine(Protocol):
 
         file: stays open until the first event. Closing the generator stops the work.
         Raises: RequestError, CapacityError, BackendError, also after part of the text.
+        """
+
+    def live(
+        self, request: LiveRequest, inputs: AsyncIterator[LiveInput], context: Context
+    ) -> AsyncGenerator[LiveEvent, None]:
+        """Yields LiveReady, then what is heard while `inputs` come, and behind their end a LiveResult.
+
+        What comes faster than it can be heard is not taken from `inputs`. Closing the generator stops the
+        work. Raises: RequestError, CapacityError, BackendError, also later; Stopping once the engine drains,
+        behind the text of what was said; whatever `inputs` raises.
         """
 
     async def check_transcribe(self, request: TranscribeRequest) -> None:

@@ -148,6 +148,11 @@ class Running:
         assert loaded.speech is not None, "what a model is for was checked. This is a bug."
         return loaded.speech, loaded.n_slots, load_ns
 
+    def is_free(self, spec: ModelSpec) -> bool:
+        """Returns whether the model, of those that are asked in calls, is loaded and has nothing to do."""
+        held = self._residency.ready(self._keys[spec.name])
+        return held is not None and held.calls.is_free
+
     async def listen(self, spec: ModelSpec, job: ListenJob) -> tuple[ListenResult, int]:
         """Returns what the model hears and the wait for it. Raises: what the sound causes."""
         return await self._leased(spec, None, lambda held: held.calls.listen(job), _LINGER_S)

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from turbov2.engine.protocol import Engine
-from turbov2.errors import DeadlineExceeded, Stopping, TurboError
+from turbov2.errors import DeadlineExceeded, InvalidRequest, Stopping, TurboError, UpgradeRequired
 from turbov2.jobs import JobLimits, Jobs
 from turbov2.obs.logs import AccessLog, HandledRequest, begin_request
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import RequestSpan, Tracer
 from turbov2.server.auth import Keys
 from turbov2.server.console import console_routes
-from turbov2.server.cors import with_cors
+from turbov2.server.cors import Origins, with_cors
 from turbov2.server.headers import Wishes, lane_of, read_headers, timeout_s_of
 from turbov2.server.hosts import Hosts
 from turbov2.server.metrics import MetricsPage
@@ -32,6 +32,7 @@ from turbov2.types import Context
 from turbov2.wire import anthropic, cohere, native, ollama, openai, rerank, tei
 from turbov2.wire._errors import family_of, render_error
 from turbov2.wire._http import (
+    SWITCHED,
     Disconnected,
     Limits,
     Receive,
@@ -42,6 +43,8 @@ from turbov2.wire._http import (
     Send,
     send_response,
 )
+from turbov2.wire._live import LivePlaces
+from turbov2.wire._sockets import Socket
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ class App:
         self._request_timeout_s = settings.request_timeout_s
         self._keys = Keys(settings.api_keys(), settings.open_paths)
         self._hosts = Hosts(settings.host, settings.allowed_hosts)
+        self._origins = Origins(settings.cors_origins)
         self._meters = meters
         self._tracer = tracer
         self._access = AccessLog(settings.log_format == "json") if settings.access_log else None
@@ -93,14 +97,15 @@ class App:
         self._warn_if_open(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One HTTP request, or the server's lifespan."""
+        """One HTTP request, one WebSocket, or the server's lifespan."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1000})
+            scope["method"] = "GET"  # as every handshake has
+            await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_ns = time.perf_counter_ns()
@@ -108,19 +113,24 @@ class App:
         handled = begin_request(wishes.request_id)
         span = self._begin_span(scope, wishes, started_ns)
         watch = Watch(receive)
-        request = Request(scope, receive, Context(wishes.request_id), self._limits, watch.start)
+        socket = None
+        if scope["type"] == "websocket":
+            socket = Socket(receive, send, watch.leave, scope["subprotocols"])
+        request = Request(scope, receive, Context(wishes.request_id), self._limits, watch.start, socket)
         status, n_bytes = _CLIENT_LEFT, 0
         try:
             response = await self._handle(request, wishes, watch, span)
             status = response.status
-            n_bytes = await self._send(scope, send, response, wishes.request_id)
+            n_bytes = await self._send(request, send, response)
         except Disconnected:
             status = _CLIENT_LEFT
         except asyncio.CancelledError:
-            if not watch.has_left:
+            if socket is not None and socket.was_closed_well:
+                status = SWITCHED.status
+            elif not watch.has_left:
                 error = _EXPIRED if watch.has_expired else _STOPPED
                 status = error.status
-                n_bytes = await self._send_last(scope, send, request, error)
+                n_bytes = await self._send_last(send, request, error)
         finally:
             watch.stop()
             self._note(request, status, started_ns, n_bytes, handled)
@@ -134,11 +144,13 @@ class App:
             scope["method"], scope["path"], started_ns, wishes.traceparent, wishes.tracestate
         )
 
-    async def _send_last(self, scope: Scope, send: Send, request: Request, error: TurboError) -> int:
+    async def _send_last(self, send: Send, request: Request, error: TurboError) -> int:
         """Returns the bytes of the answer to a request that was cut; one whose answer has begun just ends."""
         response = render_error(error, request.family, request.context.request_id)
         with contextlib.suppress(Exception):  # the connection may be in any state
-            return await self._send(scope, send, response, request.context.request_id)
+            if request.socket is not None and request.socket.is_accepted:
+                await request.socket.fail(error)
+            return await self._send(request, send, response)
         return 0
 
     async def _handle(
@@ -149,6 +161,8 @@ class App:
         request.family = family_of(scope["path"])
         try:
             self._hosts.check(scope)
+            if request.socket is not None:
+                self._origins.check(scope)
             key_id = self._keys.check(scope)
             traceparent = span.traceparent if span is not None else ""
             request.context = Context(wishes.request_id, key_id, lane_of(wishes.lane), traceparent)
@@ -156,17 +170,29 @@ class App:
             default_s = 0.0 if request.route.is_unbounded else self._request_timeout_s
             watch.limit(timeout_s_of(wishes.timeout, default_s))
             request.family = request.route.family
+            _check_upgrade(request.route, request.socket)
             return await request.route.handler(request)
         except TurboError as error:
-            return render_error(error, request.family, wishes.request_id)
+            return await self._failed(request, error)
         except Disconnected:
             raise
         except Exception:
             logger.exception("request %s failed", request.context.request_id)
-            unknown = TurboError("internal error; the server's log says why")
-            return render_error(unknown, request.family, wishes.request_id)
+            return await self._failed(request, TurboError("internal error; the server's log says why"))
 
-    async def _send(self, scope: Scope, send: Send, response: Response, request_id: str) -> int:
+    async def _failed(self, request: Request, error: TurboError) -> Response:
+        """Returns the error's response; a WebSocket that was accepted is told of it and closed."""
+        if request.socket is not None and request.socket.is_accepted:
+            await request.socket.fail(error)
+        return render_error(error, request.family, request.context.request_id)
+
+    async def _send(self, request: Request, send: Send, response: Response) -> int:
+        scope, request_id = request.scope, request.context.request_id
+        if request.socket is not None:
+            if request.socket.is_accepted:
+                await request.socket.close()
+                return request.socket.n_bytes_sent
+            send = _before_upgrade(send)
         encoded = request_id.encode("latin-1")
         headers = [(b"x-request-id", encoded), (b"request-id", encoded)]
         return await send_response(send, response, headers, is_head=scope["method"] == "HEAD")
@@ -216,12 +242,26 @@ class App:
                            "set EMBEDDINGS_API_KEY", host)  # fmt: skip
 
 
+def _check_upgrade(route: Route, socket: Socket | None) -> None:
+    """Raises: UpgradeRequired, InvalidRequest when one of the two is a WebSocket and the other is not."""
+    if route.is_socket and socket is None:
+        raise UpgradeRequired(f"{route.path} is a WebSocket; connect to it as one")
+    if socket is not None and not route.is_socket:
+        raise InvalidRequest(f"{route.path} is no WebSocket; send an HTTP request")
+
+
+def _before_upgrade(send: Send) -> Send:
+    """Returns how a WebSocket that was not accepted is answered: by HTTP."""
+    return lambda message: send({**message, "type": f"websocket.{message['type']}"})
+
+
 def _route_name(request: Request) -> str:
     return request.route.path if request.route is not None else "unknown"
 
 
 def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs) -> Sequence[Route]:
     uploads = Spools(settings.home_path / SPOOL_FOLDER, settings.audio_disk_bytes)
+    places = LivePlaces(settings.live_sessions, settings.live_idle_s)
     return [
         *ollama.routes(engine, settings.default_embed_model),
         *openai.routes(engine, settings.default_embed_model, uploads),
@@ -230,6 +270,7 @@ def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs
         *rerank.routes(engine, settings.default_rerank_model),
         *tei.routes(engine, settings.default_embed_model, settings.default_rerank_model),
         *native.routes(engine, settings.default_embed_model, settings.default_rerank_model, jobs, uploads),
+        *native.live_routes(engine, places),
         Route("/metrics", ("GET",), metrics.render, "native"),
         *(console_routes() if settings.console else ()),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
@@ -10,6 +12,10 @@ from turbov2.errors import Unauthorized
 from turbov2.wire._http import Scope
 
 _BEARER = b"bearer "
+# A browser gives a WebSocket no header but its subprotocols. The first is OpenAI's way; not every key is
+# spelt in the letters of a subprotocol, so the second takes it as base64url.
+_KEY_PROTOCOL = "openai-insecure-api-key."
+_KEY64_PROTOCOL = "turbov2-api-key."
 
 
 class Keys:
@@ -33,7 +39,7 @@ class Keys:
         path = scope["path"]
         if not self._hashes or path in self._open_paths or path.startswith(self._open_prefixes):
             return ""
-        presented = list(_credentials(scope["headers"]))
+        presented = [*_credentials(scope["headers"]), *_browser_credentials(scope.get("subprotocols", ()))]
         for credential in presented:
             digest = _hash(credential)
             if self._is_known(digest):
@@ -65,3 +71,13 @@ def _credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:
             and value[len(_BEARER) :].strip()
         ):
             yield value[len(_BEARER) :].strip()
+
+
+def _browser_credentials(subprotocols: Iterable[str]) -> Iterable[bytes]:
+    for name in subprotocols:
+        if name.startswith(_KEY_PROTOCOL):
+            yield name.removeprefix(_KEY_PROTOCOL).encode("latin-1")
+        elif name.startswith(_KEY64_PROTOCOL):
+            encoded = name.removeprefix(_KEY64_PROTOCOL)
+            with contextlib.suppress(ValueError):
+                yield base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))

@@ -1,4 +1,4 @@
-"""One HTTP connection: uvicorn's, with bounds on a request's head and on how slowly it may arrive."""
+"""One connection, of HTTP or a WebSocket: uvicorn's, with bounds on what it may bring and how slowly."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_HEAD_BYTES = 65_536  # request line and headers together; Claude Code sends 16 KB of them
 HEAD_S = 30.0  # from a request's first byte to the end of its head
 BODY_PAUSE_S = 30.0  # between two pieces of a body
+MAX_MESSAGE_BYTES = 4 << 20  # of a WebSocket: two minutes of sound at once
+MAX_FRAGMENTS = 1024  # that a message may come in
+LINGER_S = 10.0  # for what was sent last to be read
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json; charset=utf-8\r\n"
     b'content-length: 54\r\nconnection: close\r\n\r\n{"error":"the request head has more than 65536 bytes"}'
@@ -92,3 +96,30 @@ class BoundedProtocol(HttpToolsProtocol):
         if not is_silent and not is_answered:
             self.transport.write(answer)
         self.transport.close()
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Answers handshakes that cannot be read, which would wait for ever, ends messages of endless fragments,
+    and drops a connection whose client does not read the last words.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop with what arrived."""
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_cont(self, event: Any) -> None:
+        """Called with a part of a message that is not its first."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.frames = []
+            self.conn.fail(1009, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """Called once the application has said all it has to say."""
+        super().on_task_complete(task)
+        self.loop.call_later(LINGER_S, self.transport.abort)

@@ -17,13 +17,14 @@ from turbov2.jobs import Jobs
 from turbov2.obs.meters import Meters
 from turbov2.obs.tracing import tracer_from_environment
 from turbov2.server.app import build_app, make_jobs
-from turbov2.server.connection import BoundedProtocol
+from turbov2.server.connection import MAX_MESSAGE_BYTES, BoundedProtocol, BoundedWebSocket
 from turbov2.settings import Settings
 
 _BACKLOG = 2048
 _FORCE_EXIT_CHECK_S = 0.25  # how soon a second Ctrl-C is noticed
 _COLLECT_EVERY_S = 60.0
 _FULL_EVERY = 6  # collections, of which one looks at everything
+_PING_S = 20.0
 _IDLE_S = 75  # longer than the 60 s after which common proxies drop a connection themselves
 
 
@@ -128,6 +129,12 @@ def _config(app: object) -> uvicorn.Config:
         app,  # type: ignore[arg-type]
         loop="auto",
         http=BoundedProtocol,
+        ws=BoundedWebSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # sound does not shrink, and what unpacks to gigabytes would
+        # Proxies drop what is silent. Pongs are not waited for: they come behind sound that waits its turn.
+        ws_ping_interval=_PING_S,
+        ws_ping_timeout=None,
         lifespan="on",
         access_log=False,
         log_config=None,

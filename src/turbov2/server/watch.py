@@ -55,6 +55,10 @@ class Watch:
     async def _look(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self.leave()
+
+    def leave(self) -> None:
+        """The client left: the request stops."""
         if self._task is not None and not self.has_expired:
             self.has_left = True
             self._task.cancel()

@@ -78,6 +78,25 @@ from turbov2.types.images import (
     TextLine,
     TextWord,
 )
+from turbov2.types.live import (
+    Cleared,
+    FinalText,
+    LiveClear,
+    LiveCommit,
+    LiveEvent,
+    LiveInput,
+    LiveReady,
+    LiveRequest,
+    LiveResult,
+    LiveSound,
+    LiveUpdate,
+    NothingSaid,
+    PartialText,
+    SpeechStarted,
+    SpeechStopped,
+    TurnOptions,
+    UtteranceFailed,
+)
 from turbov2.types.load import Loaded, LoadSpec
 from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, Victim
 from turbov2.types.reading import ReadRequest, ReadResult, TextSource
@@ -183,4 +202,21 @@ __all__ = [
     "TokenBatch",
     "TokenVectors",
     "Victim",
+    "Cleared",
+    "FinalText",
+    "LiveClear",
+    "LiveCommit",
+    "LiveEvent",
+    "LiveInput",
+    "LiveReady",
+    "LiveRequest",
+    "LiveResult",
+    "LiveSound",
+    "LiveUpdate",
+    "NothingSaid",
+    "PartialText",
+    "SpeechStarted",
+    "SpeechStopped",
+    "TurnOptions",
+    "UtteranceFailed",
 ]

@@ -130,6 +130,8 @@ def _headers(error: TurboError) -> list[tuple[bytes, bytes]]:
         headers.append((b"x-should-retry", b"false"))
     if isinstance(error, MethodNotAllowed) and error.param:
         headers.append((b"allow", error.param.encode()))
+    if error.status == 426:
+        headers += [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

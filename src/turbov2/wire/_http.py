@@ -10,19 +10,18 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
-    MutableMapping,
 )
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qs
 
 import msgspec
 
 from turbov2.errors import BodyTooLarge
 from turbov2.types import Context
+from turbov2.wire._sockets import Disconnected, Receive, Scope, Send, Socket
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+__all__ = ["Disconnected", "Receive", "Scope", "Send"]
+
 Family = Literal["ollama", "openai", "anthropic", "cohere", "tei", "native"]
 
 JSON = b"application/json; charset=utf-8"
@@ -31,10 +30,6 @@ TEXT = b"text/plain; charset=utf-8"
 
 _FEWER_INPUTS = "send fewer inputs per request or raise TURBOV2_MAX_BODY"
 _FEWER_BYTES = "send a shorter file, or one of fewer bits a second, or raise TURBOV2_AUDIO_MAX_UPLOAD"
-
-
-class Disconnected(Exception):
-    """The client left before its request was complete."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -52,10 +47,26 @@ class Request:
     `family` shapes the errors. A handler may change it where only the body tells whose client is calling.
     """
 
-    __slots__ = ("_receive", "context", "family", "limits", "on_read", "path_rest", "route", "scope")
+    __slots__ = (
+        "_receive",
+        "context",
+        "family",
+        "limits",
+        "on_read",
+        "path_rest",
+        "route",
+        "scope",
+        "socket",
+    )
 
     def __init__(
-        self, scope: Scope, receive: Receive, context: Context, limits: Limits, on_read: Callable[[], None]
+        self,
+        scope: Scope,
+        receive: Receive,
+        context: Context,
+        limits: Limits,
+        on_read: Callable[[], None],
+        socket: Socket | None = None,
     ) -> None:
         self.scope = scope
         self.context = context
@@ -64,7 +75,14 @@ class Request:
         self.path_rest = ""
         self.family: Family = "native"
         self.on_read = on_read  # called once the whole body has arrived
+        self.socket = socket  # of a route that is one
         self._receive = receive
+
+    @property
+    def open_socket(self) -> Socket:
+        """The WebSocket of a route that is one."""
+        assert self.socket is not None, "the server checks that the route's requests are. This is a bug."
+        return self.socket
 
     def header(self, name: bytes) -> bytes | None:
         """Returns the first header of this lower-case name."""
@@ -156,6 +174,10 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     family: Family
     is_unbounded: bool = False  # as a pull: the server's own time limit does not apply
+    is_socket: bool = False  # a WebSocket; its handler returns SWITCHED once it was accepted and is done
+
+
+SWITCHED = Response(b"", status=101)
 
 
 async def send_response(

@@ -11,18 +11,16 @@ import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict, replace
 
-from turbov2.batching import ListenJob
 from turbov2.catalog import ModelSpec
 from turbov2.engine.checks import check_hears, check_transcribes
 from turbov2.engine.lanes import lane_of
 from turbov2.engine.running import Running
 from turbov2.engine.shelf import Shelf
 from turbov2.engine.transcripts.chunks import CHUNK_SAMPLES, read_chunks
+from turbov2.engine.transcripts.hearing import Hearing
 from turbov2.engine.transcripts.recording import Recording
 from turbov2.engine.transcripts.spoken import Spoken
 from turbov2.engine.transcripts.windows import Passage, read_windows
@@ -34,11 +32,7 @@ from turbov2.types import (
     AudioFacts,
     Context,
     Doubt,
-    Heard,
-    Lane,
     Segment,
-    SpeechNeed,
-    SpeechTask,
     SpokenLanguage,
     TranscribeEvent,
     TranscribeRequest,
@@ -49,9 +43,6 @@ from turbov2.types import (
     Utterance,
     VoiceOptions,
 )
-
-if TYPE_CHECKING:
-    from turbov2.types.audio import Samples
 
 _WINDOW_S = WINDOW_FRAMES / FRAMES_PER_S
 _N_RECENT = 8  # texts that a repeated one is known by
@@ -91,45 +82,18 @@ class Transcribing:
                 self._ledger.entry(spec.name, lane, 1, context, "transcribe") as entry,
                 self._running.staying(spec, _WINDOW_BYTES, request.keep_alive_s),
             ):
-                hearing = _Hearing(self._running, spec, lane, context.key_id)
+                hearing = Hearing(self._running, spec, lane, context.key_id)
                 work = _Transcript(request, recording, sound, hearing, entry)
                 async with aclosing(work.events()) as events:
                     async for event in events:
                         yield event
 
 
-@dataclass
-class _Hearing:
-    """Asks the model, in turn with others, and adds up the times."""
-
-    running: Running
-    spec: ModelSpec
-    lane: Lane
-    key_id: str
-    load_ns: int = 0
-    queue_ns: int = 0
-    inference_ns: int = 0
-
-    async def __call__(self, task: SpeechTask, samples: Samples) -> Heard:
-        job = ListenJob(samples, task, self.lane, self.key_id)
-        found, load_ns = await self.running.listen(self.spec, job)
-        self.load_ns += load_ns
-        self.queue_ns += found.queue_ns
-        self.inference_ns += found.inference_ns
-        return found.heard
-
-    async def need(self) -> tuple[SpeechNeed, int]:
-        """Returns what the loaded model wants of sound, and how many calls it answers at a time."""
-        need, n_slots, load_ns = await self.running.speech_need(self.spec)
-        self.load_ns += load_ns
-        return need, n_slots
-
-
 class _Transcript:
     """One request's way through its file."""
 
     def __init__(
-        self, request: TranscribeRequest, recording: Recording, sound: AudioFile, hear: _Hearing, entry: Entry
+        self, request: TranscribeRequest, recording: Recording, sound: AudioFile, hear: Hearing, entry: Entry
     ) -> None:
         self._began_ns = time.perf_counter_ns()
         self._request = request

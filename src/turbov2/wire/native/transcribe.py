@@ -83,7 +83,7 @@ def parse_request(form: Form, model: str, *, wants_words: bool) -> TranscribeReq
     has_voice = form.flag("vad_filter", batch_size > 0)
     return TranscribeRequest(
         model=model,
-        options=_options(form, is_batched=batch_size > 0, wants_words=wants_words),
+        options=parse_options(form, is_batched=batch_size > 0, wants_words=wants_words),
         voice=_voice(form, is_batched=batch_size > 0) if has_voice else None,
         batch_size=batch_size,
         start_s=start_s,
@@ -103,7 +103,8 @@ def parse_style(form: Form) -> CueStyle:
     )
 
 
-def _options(form: Form, *, is_batched: bool, wants_words: bool) -> TranscribeOptions:
+def parse_options(form: Form, *, is_batched: bool, wants_words: bool) -> TranscribeOptions:
+    """Returns how speech becomes text. Raises: InvalidRequest naming the field."""
     default = _DEFAULTS
     return TranscribeOptions(
         language=parse_language(form),
