@@ -103,15 +103,24 @@ def refused(
 
 
 def handshake(
-    server: RunningServer, path: str = "/api/transcribe/live", extra: bytes = b""
+    server: RunningServer,
+    path: str = "/api/transcribe/live",
+    *,
+    host: bytes = b"127.0.0.1",
+    more: bytes = b"",
 ) -> tuple[socket.socket, bytes]:
-    """Returns a connection whose handshake was sent, and what came back, for frames that no client sends."""
+    """Returns a connection whose handshake was sent, and what came back, for what no client sends."""
     key = base64.b64encode(b"0123456789abcdef")
     raw = server.connect()
     raw.sendall(
-        b"GET "
-        + path.encode()
-        + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n" + extra + b"\r\n"
+        b"GET " + path.encode() + b" HTTP/1.1\r\nHost: " + host + b"\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+        + key
+        + b"\r\n"
+        + more
+        + b"\r\n"
     )
-    return raw, raw.recv(65536)
+    answer = b""
+    while b"\r\n\r\n" not in answer and (piece := raw.recv(65_536)):
+        answer += piece
+    return raw, answer

@@ -108,6 +108,7 @@ class LocalEngine:
         self._transcribing = Transcribing(self._shelf, running, decoder, ledger)
         self._live = Live(self._shelf, running, ledger, settings.audio_max_duration_s)
         self._is_started = False
+        self._is_draining = asyncio.Event()
 
     async def start(self) -> None:
         """Returns when the models to preload are resident and pinned."""
@@ -132,6 +133,7 @@ class LocalEngine:
     def begin_drain(self) -> None:
         """Afterwards `is_ready` is False; requests are still answered, but sessions of live speech end."""
         self._is_started = False
+        self._is_draining.set()
         self._live.stop()
 
     async def embed(self, request: EmbedRequest, context: Context) -> EmbedResult:
@@ -179,6 +181,10 @@ class LocalEngine:
     ) -> AsyncGenerator[LiveEvent, None]:
         """Yields what is heard while somebody speaks; see Engine."""
         return self._live(request, inputs, context)
+
+    async def stopping(self) -> None:
+        """Returns once the engine drains."""
+        await self._is_draining.wait()
 
     async def check_transcribe(self, request: TranscribeRequest) -> None:
         """Raises: what is wrong with the model; see Engine."""

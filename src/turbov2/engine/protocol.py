@@ -100,6 +100,9 @@ class Engine(Protocol):
         behind the text of what was said; whatever `inputs` raises.
         """
 
+    async def stopping(self) -> None:
+        """Returns once the engine drains: who waits for a session to begin need not wait on."""
+
     async def check_transcribe(self, request: TranscribeRequest) -> None:
         """Raises: what `transcribe` would for its model, without loading it."""
 

@@ -264,7 +264,7 @@ def _routes(engine: Engine, settings: Settings, metrics: MetricsPage, jobs: Jobs
     places = LivePlaces(settings.live_sessions, settings.live_idle_s)
     return [
         *ollama.routes(engine, settings.default_embed_model),
-        *openai.routes(engine, settings.default_embed_model, uploads),
+        *openai.routes(engine, settings.default_embed_model, uploads, places),
         *anthropic.routes(engine),
         *cohere.routes(engine, settings.default_embed_model),
         *rerank.routes(engine, settings.default_rerank_model),

@@ -396,12 +396,17 @@ class _Session:
         if self._pace.is_due(self._n_heard - utterance.n_read) and self._hear.running.is_free(
             self._hear.spec
         ):
-            self._partial = asyncio.create_task(self._tell_partial(utterance), name="read what goes on")
+            utterance.n_read = self._n_heard
+            # Taken now: when the task begins, the sound may have been dropped.
+            piece = Piece(
+                self._sound.window(utterance.start, self._n_heard), utterance.start / SAMPLE_RATE_HZ
+            )
+            self._partial = asyncio.create_task(
+                self._tell_partial(utterance, piece), name="read what goes on"
+            )
 
-    async def _tell_partial(self, utterance: _Utterance) -> None:
-        began_s, utterance.n_read = self._pace.now_s(), self._n_heard
-        end_s = self._n_heard / SAMPLE_RATE_HZ
-        piece = Piece(self._sound.window(utterance.start, self._n_heard), utterance.start / SAMPLE_RATE_HZ)
+    async def _tell_partial(self, utterance: _Utterance, piece: Piece) -> None:
+        began_s = self._pace.now_s()
         options = utterance.request.options
         known = SpokenLanguage(options.language, 1.0) if options.language else self._language
         try:
@@ -413,7 +418,7 @@ class _Session:
             self._news.set()
         if utterance.end is None and self._speaking is utterance and text != utterance.text:
             utterance.text = text
-            await self._events.put(PartialText(utterance.number, text, end_s))
+            await self._events.put(PartialText(utterance.number, text, piece.end_s))
 
 
 def _finder_of(request: LiveRequest, n_heard: int) -> TurnFinder | None:

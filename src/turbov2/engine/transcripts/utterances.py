@@ -32,6 +32,11 @@ class Piece:
         self._samples = samples
         self._start_s = start_s
 
+    @property
+    def end_s(self) -> float:
+        """The time in the stream at which it ends."""
+        return self.file_s(len(self._samples))
+
     async def reach(self, n_samples: int) -> int:
         """Returns how many samples there are: all are known."""
         return len(self._samples)

@@ -11,9 +11,11 @@ from turbov2.spools import Spools
 from turbov2.wire._body import parse_aside, parse_json
 from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._http import Request, Response, Route
+from turbov2.wire._live import LivePlaces
 from turbov2.wire.openai import adapt, chat
 from turbov2.wire.openai.audio import AudioRoutes
 from turbov2.wire.openai.models import model_object, render_models
+from turbov2.wire.openai.realtime_routes import RealtimeRoutes
 from turbov2.wire.openai.schema import EmbeddingsBody
 
 _EMBEDDINGS = msgspec.json.Decoder(EmbeddingsBody)
@@ -61,14 +63,16 @@ def _answer_as_its_client_reads(request: Request) -> None:
         request.family = "anthropic"
 
 
-def routes(engine: Engine, default_embed_model: str, uploads: Spools) -> list[Route]:
+def routes(engine: Engine, default_embed_model: str, uploads: Spools, places: LivePlaces) -> list[Route]:
     """Returns this family's routes. uploads: where files lie while they are read."""
+    realtime = RealtimeRoutes(engine, places)
     openai, audio = OpenAIRoutes(engine, default_embed_model), AudioRoutes(engine, uploads)
     return [
         Route("/v1/embeddings", ("POST",), openai.embeddings, "openai"),
         Route("/v1/chat/completions", ("POST",), openai.chat, "openai"),
         Route("/v1/audio/transcriptions", ("POST",), audio.transcriptions, "openai"),
         Route("/v1/audio/translations", ("POST",), audio.translations, "openai"),
+        Route("/v1/realtime", ("GET",), realtime.realtime, "openai", is_unbounded=True, is_socket=True),
         Route("/v1/models", ("GET",), openai.models, "openai"),
         Route("/v1/models/", ("GET",), openai.model, "openai"),
     ]
