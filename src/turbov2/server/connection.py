@@ -99,8 +99,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Answers handshakes that cannot be read, which would wait for ever, ends messages of endless fragments,
-    and drops a connection whose client does not read the last words.
+    """Answers handshakes that cannot be read, which would wait for ever; ends messages of endless fragments;
+    lets who sent what nobody should read why; and drops who does not read the last words.
     """
 
     def data_received(self, data: bytes) -> None:
@@ -113,13 +113,45 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_cont(self, event: Any) -> None:
         """Called with a part of a message that is not its first."""
         if len(self.frames) >= MAX_FRAGMENTS:
-            self.frames = []
-            self.conn.fail(1009, "too many fragments")
-            self.handle_parser_exception()
+            self._refuse(1009, "too many fragments")
             return
         super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """Called with a whole message."""
+        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
+            self._refuse(1007, "text is not UTF-8")
+            return
+        super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """Called with each piece that comes, once one could not be read.
+
+        Closing at once, while more arrives, would reset the connection before its client reads why.
+        """
+        if self.close_sent:
+            return
+        close = self.conn.close_sent
+        code = 1002 if close is None else close.code
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": ""})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        self.frames = []
+        self.conn.fail(code, reason)
+        self.handle_parser_exception()
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """Called once the application has said all it has to say."""
         super().on_task_complete(task)
         self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
