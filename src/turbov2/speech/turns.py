@@ -103,4 +103,5 @@ def quietest_cut(samples: Samples) -> int:
     powers = samples[_EARLIEST_CUT_SAMPLES:].astype(np.float64) ** 2
     sums = np.concatenate((np.zeros(1), np.cumsum(powers)))
     energies = sums[_PAUSE_SAMPLES:] - sums[:-_PAUSE_SAMPLES]
-    return _EARLIEST_CUT_SAMPLES + int(energies.argmin()) + _PAUSE_SAMPLES // 2
+    middle = _EARLIEST_CUT_SAMPLES + int(energies.argmin()) + _PAUSE_SAMPLES // 2
+    return middle // FRAME_SAMPLES * FRAME_SAMPLES  # a time that can be told exactly
