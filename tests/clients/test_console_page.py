@@ -11,9 +11,11 @@ import pytest
 pytest.importorskip("PIL", reason="draws a page: needs pillow")
 pytest.importorskip("pypdfium2", reason="reads documents: needs pypdfium2")
 pytest.importorskip("onnxruntime", reason="runs the page classifier: needs onnxruntime")
+pytest.importorskip("av", reason="decodes audio: needs the extra audio")
 pytest.importorskip("rapidocr", reason="offers to read pages: needs rapidocr")
 
 from tests.support import node
+from tests.support.ears import recording, words
 from tests.support.pdfs import pdf
 from tests.support.pictures import packed
 from tests.support.printed import two_columns
@@ -32,6 +34,9 @@ def locked(tmp_path: Path) -> Iterator[RunningServer]:
     models = fake_model(FAKE, tmp_path, need_bytes=1_000_000)
     models += fake_model("fake-broken", tmp_path, load_fails=True)
     models += fake_model("fake-eyes", tmp_path, runner="thread", capability="vision", is_writer=True)
+    models += fake_model(
+        "fake-ears", tmp_path, runner="process", capability="transcribe", is_listener=True
+    ).replace("dimensions = 8\n", "")
     with RunningServer(tmp_path, env={"EMBEDDINGS_API_KEY": KEY}, models=models) as running:
         yield running
 
@@ -44,7 +49,10 @@ def test_a_visit(locked: RunningServer, tmp_path: Path, unit_vectors: Embed) -> 
     book.write_bytes(
         pdf(*(f"BT /F 12 Tf 72 700 Td (Page {n}: {PROSE}) Tj 0 -16 Td ({PROSE}) Tj ET" for n in (1, 2, 3)))
     )
-    seen = node.run_script("console.mjs", locked.base_url, KEY, CHROMIUM, str(image), str(book))
+    sound = tmp_path / "talk.wav"
+    sound.write_bytes(recording(6, silent=(3, 4, 5)))
+    files = (image, book, sound)
+    seen = node.run_script("console.mjs", locked.base_url, KEY, CHROMIUM, *map(str, files))
     first, second = unit_vectors(["a first text", "another one"])
     assert seen["cosine"] == pytest.approx(float(first @ second), abs=1e-4)
     assert seen["best"] == "Cats sleep sixteen hours a day."
@@ -53,6 +61,9 @@ def test_a_visit(locked: RunningServer, tmp_path: Path, unit_vectors: Embed) -> 
     assert seen["label"] == judged["class_name"]
     assert seen["answer"] == "1000x460 say <b>this</b> again"
     assert PROSE in " ".join(seen["text"].split())
+    assert seen["said"] == words(3)
+    assert seen["heard"].startswith("0:00.")
+    assert "s0" in seen["heard"]
     assert KEY not in locked.log()
 
 

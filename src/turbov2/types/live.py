@@ -88,8 +88,9 @@ class PartialText(msgspec.Struct, frozen=True):
     """What the running utterance seems to say up to `end_s`; the next one revises it."""
 
     utterance: int
-    text: str
+    start_s: float
     end_s: float
+    text: str
 
 
 class FinalText(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from turbov2.wire._forms import Form
 if TYPE_CHECKING:
     from turbov2.types.audio import Samples
 
-RATES_HZ = (8_000, 16_000, 24_000, 44_100, 48_000)
+RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 _RETRY_S = 5.0
 _SAMPLE_BYTES = 2
 _DEFAULTS = TurnOptions()

@@ -1,15 +1,17 @@
-// The console in a real browser. Arguments: base URL, key, browser, image of a page, PDF of three pages.
+// The console in a real browser. Arguments: base URL, key, browser, image of a page, PDF of three pages, sound that
+// is also what the microphone hears.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
 
-const [base, key, executablePath, image, pdf] = process.argv.slice(2);
+const [base, key, executablePath, image, pdf, sound] = process.argv.slice(2);
 const EVIL = '<img src=x onerror="document.title=1">.png';
 const BROKEN = "fake-broken";
 const SLOW_MS = 60000; // models load here
 
 // Root has no sandbox of its own; Chromium then refuses to run with its own.
 const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
+args.push("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", `--use-file-for-fake-audio-capture=${sound}`);
 const browser = await chromium.launch({ executablePath, args });
 const context = await browser.newContext();
 context.setDefaultTimeout(SLOW_MS);
@@ -71,7 +73,7 @@ async function texts_are_compared_and_ranked() {
 
 async function page_is_classified() {
   const buffer = await readFile(image);
-  await page.locator("input[type=file]").setInputFiles({ name: EVIL, mimeType: "image/png", buffer });
+  await page.getByLabel("File: choose one").setInputFiles({ name: EVIL, mimeType: "image/png", buffer });
   await page.getByText(EVIL).waitFor(); // as text
   await page.getByRole("button", { name: "Classify" }).click();
   await page.getByText(/^Probability of HIGH/).waitFor();
@@ -87,7 +89,7 @@ async function page_is_asked_about() {
 }
 
 async function text_is_drawn_where_it_stands() {
-  await page.locator("input[type=file]").setInputFiles(pdf);
+  await page.getByLabel("File: choose one").setInputFiles(pdf);
   await page.getByLabel("Read its text, with boxes").check();
   await page.getByLabel("Page", { exact: true }).fill("2");
   await button("Read").click();
@@ -111,6 +113,45 @@ async function document_streams_and_becomes_a_job() {
   await page.getByRole("button", { name: /^Remove: document/ }).click();
   await page.getByText("There are none.").waitFor();
   return text;
+}
+
+async function speech_is_written_down() {
+  const tool = page.locator(".card").filter({ hasText: "what is said in a file" });
+  await tool.getByLabel("Sound file").setInputFiles(sound);
+  await button("Write it down").click();
+  await tool.getByText(/of sound; the model took/).waitFor();
+  const said = await tool.locator(".transcript li span").allTextContents();
+  await tool.getByLabel("What to give").selectOption("srt");
+  await button("Write it down").click();
+  const [saved] = await Promise.all([page.waitForEvent("download"), tool.getByRole("link", { name: /^Save .*\.srt/ }).click()]);
+  assert.match(await readFile(await saved.path(), "utf8"), /^1\n00:00:00,000 --> /);
+  await tool.getByLabel("What to give").selectOption("job");
+  await button("Write it down").click();
+  const job = page.locator(".jobs > li");
+  await page.getByRole("button", { name: /^Show what it gave: transcript/ }).click();
+  await job.locator(".transcript li").first().waitFor();
+  await page.getByRole("button", { name: /^Make vtt/ }).click();
+  await job.getByRole("link", { name: /^Save .*\.vtt/ }).waitFor();
+  await page.getByRole("button", { name: /^Remove: transcript/ }).click();
+  await page.getByRole("link", { name: "Try it" }).click();
+  return said.join(" ");
+}
+
+async function what_the_microphone_hears_is_written_as_it_is_said() {
+  const tool = page.locator(".card").filter({ hasText: "what is being said" });
+  await tool.getByLabel("Language").fill("en");
+  await tool.getByRole("button", { name: "Start" }).click();
+  await tool.locator(".transcript .is-partial").waitFor();
+  assert.ok(Number(await tool.locator("meter").evaluate((meter) => meter.value)) > 0);
+  await tool.locator(".transcript li:not(.is-partial)").first().waitFor();
+  await tool.getByRole("button", { name: "Stop" }).click();
+  await tool.getByText("Ended.").waitFor();
+  const first = await tool.locator(".transcript li").first().textContent();
+  await tool.getByLabel("Language").fill("no such");
+  await tool.getByRole("button", { name: "Start" }).click();
+  await tool.getByRole("alert").filter({ hasText: "did not begin a session" }).waitFor();
+  troubles.splice(0).forEach((text) => assert.match(text, /400|426/)); // the browser tells of every failure
+  return first;
 }
 
 async function requests_are_counted() {
@@ -166,13 +207,16 @@ try {
   const answer = await page_is_asked_about();
   await text_is_drawn_where_it_stands();
   const text = await document_streams_and_becomes_a_job();
+  await page.getByRole("link", { name: "Try it" }).click();
+  const said = await speech_is_written_down();
+  const heard = await what_the_microphone_hears_is_written_as_it_is_said();
   await requests_are_counted();
   assert.deepEqual(troubles, []);
   await markup_made_of_text_is_refused_by_the_browser();
   await key_is_forgotten();
   await narrow_screens_need_no_sideways_scrolling();
   assert.deepEqual([...hosts], [base]);
-  console.log(JSON.stringify({ ...texts, label, answer, text }));
+  console.log(JSON.stringify({ ...texts, label, answer, text, said, heard }));
 } finally {
   await browser.close();
 }

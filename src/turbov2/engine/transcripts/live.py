@@ -418,7 +418,7 @@ class _Session:
             self._news.set()
         if utterance.end is None and self._speaking is utterance and text != utterance.text:
             utterance.text = text
-            await self._events.put(PartialText(utterance.number, text, piece.end_s))
+            await self._events.put(PartialText(utterance.number, piece.start_s, piece.end_s, text))
 
 
 def _finder_of(request: LiveRequest, n_heard: int) -> TurnFinder | None:

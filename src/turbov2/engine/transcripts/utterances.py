@@ -30,7 +30,7 @@ class Piece:
 
     def __init__(self, samples: Samples, start_s: float) -> None:
         self._samples = samples
-        self._start_s = start_s
+        self.start_s = start_s
 
     @property
     def end_s(self) -> float:
@@ -47,11 +47,11 @@ class Piece:
 
     def in_file(self, segment: Segment) -> Segment:
         """Returns the segment with its times in the stream."""
-        return moved(segment, self._start_s)
+        return moved(segment, self.start_s)
 
     def file_s(self, n_samples: int) -> float:
         """Returns the time in the stream of the piece's sample `n_samples`."""
-        return self._start_s + n_samples / SAMPLE_RATE_HZ
+        return self.start_s + n_samples / SAMPLE_RATE_HZ
 
     def spoken_s(self) -> float:
         """Returns how long it is."""

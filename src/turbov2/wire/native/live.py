@@ -104,6 +104,7 @@ def _fields(event: LiveEvent) -> dict[str, Any]:
             return {
                 "event": "partial",
                 "utterance": event.utterance,
+                "start": seconds(event.start_s),
                 "end": seconds(event.end_s),
                 "text": event.text,
             }

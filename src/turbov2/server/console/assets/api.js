@@ -2,6 +2,7 @@
 
 const BASE = new URL("..", import.meta.url); // a proxy may have put a prefix before all paths
 const KEY = "turbov2-key";
+const UPGRADE_REQUIRED = 426; // what HTTP is told where all else is well
 const keyWatchers = [];
 
 export class ApiError extends Error {
@@ -59,6 +60,28 @@ export async function* asLines(path, options) {
   } finally {
     await reader.cancel().catch(() => {}); // whoever stops reading stops the server's work
   }
+}
+
+// Returns a WebSocket once it is open. A browser says nothing of why one was refused, so HTTP is asked.
+export function openSocket(path) {
+  const url = new URL(path, BASE);
+  const key = sessionStorage.getItem(KEY);
+  const protocols = ["turbov2.live", ...(key === null ? [] : [`turbov2-api-key.${base64url(key)}`])];
+  return new Promise((resolve, reject) => {
+    const address = new URL(url);
+    address.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(address, protocols);
+    socket.onopen = () => resolve(socket);
+    socket.onerror = () => {
+      const refused = new ApiError(0, "the server did not begin a session; perhaps too many are open");
+      request(url).then(() => reject(refused), (error) => reject(error.status === UPGRADE_REQUIRED ? refused : error));
+    };
+  });
+}
+
+function base64url(text) {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
+  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 async function send(url, options) {

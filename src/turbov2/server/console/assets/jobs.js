@@ -3,16 +3,20 @@
 import { asJson, request } from "./api.js";
 import { element, Rows, setClass, setText } from "./dom.js";
 import { clock, count } from "./format.js";
+import { download } from "./listen.js";
 import { PageList } from "./pagelist.js";
+import { TranscriptView } from "./segments.js";
 
 const MAX_JOBS = 50;
 const RESULTS_AT_ONCE = 50;
 
 // How the results of each kind of job are shown; `add(result)` and `node`.
-const VIEWS = { document: PageList };
+const VIEWS = { document: PageList, transcript: TranscriptView };
+// The files that each kind gives, of all it has done so far.
+const FILES = { transcript: ["text", "srt", "vtt"] };
 
 export class Jobs {
-  #none = element("p", { class: "hint" }, "There are none. “Try it” can begin one with a document.");
+  #none = element("p", { class: "hint" }, "There are none. “Try it” can begin one with a document or with speech.");
   #trouble = element("p", { class: "trouble", role: "alert" });
   #list = element("ul", { class: "jobs" });
   #rows = new Rows(this.#list, () => new JobRow((message) => setText(this.#trouble, message)));
@@ -40,6 +44,7 @@ class JobRow {
   #trouble = element("p", { class: "trouble" });
   #remove = element("button", { type: "button", onclick: () => this.#end() });
   #show = element("button", { type: "button", onclick: () => this.#showMore() });
+  #files = element("span", { class: "row" });
   #results = element("div", { class: "result" });
   #view = null;
   #after = 0;
@@ -47,7 +52,7 @@ class JobRow {
   #kind = "";
   #tell;
   node = element("li", {}, element("p", {}, this.#state, " ", this.#title), this.#bar, this.#trouble,
-    element("p", { class: "row" }, this.#show, this.#remove), this.#results);
+    element("p", { class: "row" }, this.#show, this.#files, this.#remove), this.#results);
 
   constructor(tell) {
     this.#tell = tell;
@@ -69,6 +74,25 @@ class JobRow {
       button.setAttribute("aria-label", `${button.textContent}: ${job.kind} ${job.id.slice(0, 8)}`);
     }
     this.#show.hidden = job.done <= this.#after;
+    if (job.done > 0 && this.#files.childElementCount === 0) this.#files.append(...this.#saves(job));
+  }
+
+  #saves({ kind, id }) {
+    return (FILES[kind] ?? []).map((format) => {
+      const save = element("button", { type: "button", onclick: () => this.#save(format) }, `Make ${format}`);
+      save.setAttribute("aria-label", `Make ${format}: ${kind} ${id.slice(0, 8)}`);
+      return save;
+    });
+  }
+
+  async #save(format) {
+    try {
+      const response = await request(`api/jobs/${this.#id}/transcript?format=${format}`);
+      const name = `${this.#id.slice(0, 8)}.${format === "text" ? "txt" : format}`;
+      this.#results.prepend(element("p", {}, download(await response.blob(), name)));
+    } catch (error) {
+      this.#tell(error.message);
+    }
   }
 
   #showProgress({ done, total, state }) {

@@ -2,9 +2,11 @@
 
 import { EmbedTool, RerankTool } from "./texts.js";
 import { FileTool } from "./files.js";
+import { ListenTool } from "./listen.js";
+import { LiveTool } from "./live.js";
 
 // Each has `node`, and `showModels(models)`, which is told the catalogue with every look.
-const TOOLS = [EmbedTool, RerankTool, FileTool];
+const TOOLS = [EmbedTool, RerankTool, ListenTool, LiveTool, FileTool];
 
 export class TryIt {
   #tools;
