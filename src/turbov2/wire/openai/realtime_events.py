@@ -68,6 +68,7 @@ class _Item:
         self.id = item_id
         self.texts: list[str] = []
         self.spoken_s = 0.0
+        self.has_failed = False
         self.agreed = Agreed()
 
 
@@ -79,6 +80,7 @@ class Told:
         self.is_manual = False
         self._numbers = itertools.count(1)
         self._items: dict[int, _Item] = {}  # of the utterances that are not read yet
+        self._speaking: int | None = None
         self._continued: _Item | None = None
         self._last_id: str | None = None
         self._unfinished: set[int] = set()  # utterances whose item goes on with the next
@@ -106,6 +108,7 @@ class Told:
                 yield from self._completed(event)
             case UtteranceFailed():
                 item = self._items.pop(event.utterance)
+                item.has_failed = True
                 self._unfinished.discard(event.utterance)
                 yield self.event(
                     f"{_TEXT}.failed", item_id=item.id, content_index=0, error=error_fields(event.error)
@@ -115,17 +118,20 @@ class Told:
                 fields = {**error_fields(empty), "code": "input_audio_buffer_commit_empty"}
                 yield self.event("error", error=fields)
             case Cleared():
+                if self._speaking is not None:
+                    del self._items[self._speaking]
+                self._speaking = self._continued = None
                 yield self.event("input_audio_buffer.cleared")
 
     def _started(self, event: SpeechStarted) -> Iterator[str]:
         item, self._continued = self._continued or _Item(f"item_{secrets.token_hex(10)}"), None
-        self._items[event.utterance] = item
+        self._items[event.utterance], self._speaking = item, event.utterance
         if not self.is_manual:
             start_ms = round(event.start_s * 1000)
             yield self.event("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=item.id)
 
     def _stopped(self, event: SpeechStopped) -> Iterator[str]:
-        item = self._items[event.utterance]
+        item, self._speaking = self._items[event.utterance], None
         if event.has_more and self.is_manual:
             self._continued = item
             self._unfinished.add(event.utterance)
@@ -142,6 +148,8 @@ class Told:
         item.spoken_s += event.end_s - event.start_s
         if event.utterance in self._unfinished:
             self._unfinished.discard(event.utterance)
+            return
+        if item.has_failed:
             return
         text = " ".join(filter(None, item.texts))
         yield from self._delta(item, item.agreed.finish(text))
