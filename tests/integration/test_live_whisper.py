@@ -102,9 +102,11 @@ def test_real_speech(tmp_path: Path) -> None:
             for n in range(0, len(sound), 1600):
                 time.sleep(max(0.0, began_s + n / RATE_HZ - time.monotonic()))  # as a microphone
                 session.speak(sound[n : n + 1600], 0.1)
+                session.hear_what_came()
             session.say(type="end")
             assert session.rest() == (1000, "")
         assert_as_by_file(server, session, sound, temperature="0")
         told = " ".join(final["text"] for final in session.finals())
-    assert "It was the best of times, it was the worst of times" in told
+    for words in ("It was the best of times", "it was the epoch of belief", "degree of comparison only"):
+        assert words.lower() in told.lower()
     assert sum(event["event"] == "partial" for event in session.told) > 10
