@@ -14,8 +14,9 @@ import pytest
 from tests.support.mouths import tones
 from turbov2.backends.fake_speech import NEED
 from turbov2.backends.fake_speech import hear as hear_fake
-from turbov2.engine.transcripts import live
-from turbov2.engine.transcripts.live import MAX_BUFFERED_SAMPLES, Pace, _Session
+from turbov2.engine.transcripts import session
+from turbov2.engine.transcripts.pace import Pace
+from turbov2.engine.transcripts.session import MAX_BUFFERED_SAMPLES, Session
 from turbov2.errors import InferenceFailed, InvalidRequest, Stopping
 from turbov2.types import (
     Cleared,
@@ -125,7 +126,7 @@ class Hall:
     def __init__(self, request: LiveRequest, model: Model, max_s: float = 3600, now_s: Any = None) -> None:
         self.mic = Mic()
         self.told: list[LiveEvent] = []
-        self.session = _Session(request, self.mic, model, Entry(), round(max_s * RATE_HZ))  # type: ignore[arg-type]
+        self.session = Session(request, self.mic, model, Entry(), round(max_s * RATE_HZ))  # type: ignore[arg-type]
         if now_s is not None:
             self.session._pace = Pace(now_s)
         self.task = asyncio.create_task(self._gather())
@@ -319,10 +320,10 @@ async def test_nothing_is_left_when_nobody_listens() -> None:
 
 
 async def test_a_slow_reader_stops_the_listening(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_MAX_EVENTS", 2)
+    monkeypatch.setattr(session, "_MAX_EVENTS", 2)
     mic = Mic()
-    session = _Session(MANUAL, mic, Model(), Entry(), 10**9)  # type: ignore[arg-type]
-    async with aclosing(session.events()) as events:
+    spoken = Session(MANUAL, mic, Model(), Entry(), 10**9)  # type: ignore[arg-type]
+    async with aclosing(spoken.events()) as events:
         await anext(events)
         for _ in range(100):
             mic.speak(tones(1)[:FRAME])

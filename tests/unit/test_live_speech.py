@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from turbov2.engine.transcripts.live import Pace
+from turbov2.engine.transcripts.pace import Pace
 from turbov2.engine.transcripts.rolling import RollingSound
 from turbov2.errors import InvalidRequest, QueueFull
 from turbov2.speech.resampling import Resampler
