@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest_asyncio
 
 from turbov2.backends.fake import FakeBackend
 from turbov2.errors import InferenceFailed, InvalidRequest, LoadFailed, RunnerCrashed
-from turbov2.runners import frames, messages
+from turbov2.runners import frames, messages, worker
 from turbov2.runners.process import ProcessRunner
 from turbov2.runners.worker import Inbox
 from turbov2.types import DENSE, Inputs, LoadSpec, TokenBatch
@@ -207,6 +209,22 @@ def test_the_inbox_drops_what_still_waits() -> None:
     assert not inbox.drop(7)  # unknown: ran already
     assert inbox.get().message == messages.Embed(1, DENSE, is_precise=False)
     assert inbox.get() == frames.Frame(messages.Stop())
+
+
+def test_an_idle_child_gives_back_what_it_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    was_given_back = threading.Event()
+    monkeypatch.setattr(worker, "_IDLE_S", 0.01)
+    monkeypatch.setattr(worker, "return_freed_memory", was_given_back.set)
+    ours, its = socket.socketpair()
+    with ours, its:
+        serving = worker.Worker(worker.Answers(its))
+        thread = threading.Thread(target=serving.serve)
+        thread.start()
+        serving.receive(frames.Frame(messages.Load(1, spec_of())))
+        assert was_given_back.wait(10)
+        serving.receive(frames.Frame(messages.Stop()))
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 async def test_waiting_behind_other_ops_is_not_hanging() -> None:

@@ -166,6 +166,8 @@ def _child_environment() -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": str(n_cores()),
         "OMP_WAIT_POLICY": "PASSIVE",
+        # NumPy's own threads turn for a while after each product of matrices, of which ours are small.
+        "OPENBLAS_NUM_THREADS": "1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         # Nothing is fetched while a model loads or runs: bitsandbytes would look for kernels.
         "HF_HUB_OFFLINE": "1",

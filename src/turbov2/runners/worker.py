@@ -28,6 +28,7 @@ from turbov2.runners import arrays, frames
 from turbov2.runners import messages as say
 from turbov2.runners.calls import (
     load_backend,
+    return_freed_memory,
     run_close,
     run_embed,
     run_free_caches,
@@ -37,6 +38,8 @@ from turbov2.runners.calls import (
     run_tokenize,
 )
 from turbov2.runners.entry import enter
+
+_IDLE_S = 10.0  # without anything to compute; then memory that is kept for the next op goes back
 
 
 class Inbox:
@@ -67,6 +70,11 @@ class Inbox:
             while not self._frames:
                 self._arrived.wait()
             return self._frames.popleft()
+
+    def has_one_within(self, seconds: float) -> bool:
+        """Returns whether a frame waits; blocks until one does, for no longer than that."""
+        with self._arrived:
+            return self._arrived.wait_for(lambda: bool(self._frames), seconds)
 
 
 class Answers:
@@ -99,7 +107,7 @@ class Worker:
         """Returns after Stop, with the weights released."""
         tokenizing = threading.Thread(target=self._serve_tokens, name="tokens", daemon=True)
         tokenizing.start()
-        self._answer_all(self._to_compute)
+        self._answer_all(self._to_compute, self._rest)
         for thread in (tokenizing, *self._helpers):
             thread.join()
         if self._backend is not None:
@@ -135,7 +143,13 @@ class Worker:
         with ending_the_process():
             self._answer_all(self._to_compute)
 
-    def _answer_all(self, inbox: Inbox) -> None:
+    def _rest(self) -> None:
+        """Afterwards, if nothing came for a while, the system has what was kept for the next op."""
+        if not self._to_compute.has_one_within(_IDLE_S):
+            return_freed_memory()
+
+    def _answer_all(self, inbox: Inbox, rest: Callable[[], None] = lambda: None) -> None:
+        """Answers ops until Stop; after each, `rest` may wait for the next one."""
         while not isinstance((frame := inbox.get()).message, say.Stop):
             try:
                 answer = self._run(frame)
@@ -143,6 +157,7 @@ class Worker:
                 answer = frames.Frame(say.failure(cast(say.Op, frame.message).op_id, error))
             self._answers.send(answer.message, *answer.buffers)
             self._n_steps += inbox is self._to_compute
+            rest()
         inbox.put(frame)  # for the other threads that serve it
 
     def _run(self, frame: frames.Frame) -> frames.Frame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -34,10 +36,15 @@ if TYPE_CHECKING:
 FILES = ("model.bin", "config.json", "tokenizer.json")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 # Tokens come one by one, from small matrices, so a window alone leaves cores idle. More at once take no more
-# processor time than one after the other, with any number of threads (bench/listening.py).
+# processor time than one after the other, with any number of threads. Of models as small as tiny and base the
+# threads of a window wait for each other longer than they compute: one alone is faster (bench/listening.py).
 _MOST_THREADS = 4
 _THREADS_PER_CORE = 2
+_SMALL_BYTES = 200_000_000  # of model.bin: base has 145 MB in float16, small 484 MB, or 245 MB in int8
 _CUDA_TYPES = ("float16", "int8_float16", "float32")  # the first that the device computes with
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_KEPT_BYTES = 512 << 20
 
 ComputeType = Literal[
     "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
@@ -48,8 +55,9 @@ class WhisperOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `LoadSpec.options` may hold.
 
     compute_type: CTranslate2's; None: int8 on a CPU, float16 on a CUDA device, or what that has instead.
-    n_threads: of one window on a CPU; None: one for each core, up to 4. n_slots: windows at a time; None: as
-    many as have two threads for each core, and no more than there are cores; one on a CUDA device.
+    n_threads: of one window on a CPU; None: one for tiny and base, else one for each core, up to 4.
+    n_slots: windows at a time; None: as many as have two threads for each core, and no more than there are
+    cores; one on a CUDA device.
     """
 
     compute_type: ComputeType | None = None
@@ -62,12 +70,13 @@ class WhisperBackend:
 
     def __init__(self, spec: LoadSpec) -> None:
         """Raises: LoadFailed."""
-        options = read_options(spec, WhisperOptions)
+        options, folder = read_options(spec, WhisperOptions), _folder_of(spec)
         device, _, index = spec.device.partition(":")
-        n_threads = options.n_threads or min(_MOST_THREADS, n_cores())
+        n_threads = options.n_threads or _usual_threads(spec.files["model.bin"])
         n_slots = options.n_slots or (_usual_slots(n_threads) if device == "cpu" else 1)
+        _keep_memory()
         self._whisper = WhisperModel(
-            str(_folder_of(spec)),
+            str(folder),
             device=device,
             device_index=int(index or 0),
             compute_type=options.compute_type or _usual_type(device, int(index or 0)),
@@ -118,6 +127,21 @@ def _folder_of(spec: LoadSpec) -> Path:
         if Path(spec.files[name]).parent != folder:
             raise LoadFailed(f"{name} of model '{spec.model}' is not beside its model.bin")
     return folder
+
+
+def _keep_memory() -> None:
+    """Afterwards this process keeps what a window took for the next one, up to 512 MB, until told to free it.
+
+    A window takes and frees hundreds of buffers of megabytes, and glibc gives each back to the kernel, which
+    clears its pages when they are taken again: a tenth of the time. See mallopt(3) and malloc.h.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEPT_BYTES)):
+            mallopt(option, value)
+
+
+def _usual_threads(weights: str) -> int:
+    return 1 if Path(weights).stat().st_size < _SMALL_BYTES else min(_MOST_THREADS, n_cores())
 
 
 def _usual_slots(n_threads: int) -> int:
