@@ -114,6 +114,19 @@ async def test_two_at_once_do_not_mix(runner: Runner) -> None:
     assert ("".join(first[0]), "".join(second[0])) == ("a b c", "d e f")
 
 
+async def test_tokens_are_counted_beside_an_answer_that_is_written(runner: Runner) -> None:
+    pieces = Pieces()
+    writing = asyncio.create_task(runner.generate(ask(LONG, max_tokens=2_000), (), pieces.take))
+    await pieces.began.wait()
+    image = np.zeros((3, 5, 3), np.uint8)
+    shown = GenerateTask((PromptMessage("user", (TextPart("a b"), ImagePart(0))),))
+    assert await asyncio.wait_for(runner.count(shown, [image]), 5) == 3
+    assert not writing.done()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+
+
 async def test_a_waiting_one_is_dropped(runner: Runner) -> None:
     running = asyncio.create_task(write(runner, ask("a b c d")))
     waiting = asyncio.create_task(write(runner, ask("e")))
@@ -132,6 +145,8 @@ async def test_a_model_that_writes_does_nothing_else_and_no_other_writes() -> No
         await writer.tokenize(["a"])
     with pytest.raises(NotCapable):
         await other.generate(ask("a"), (), lambda _: None)
+    with pytest.raises(NotCapable):
+        await other.count(ask("a"), ())
     await writer.stop(1)
     await other.stop(1)
 

@@ -41,6 +41,7 @@ from turbov2.types import (
     Outputs,
     SparseRows,
     SpeechTask,
+    TextPart,
     TokenBatch,
     TokenVectors,
 )
@@ -165,6 +166,10 @@ class FakeBackend:
             n_written += 1
         return Finish(reason, len(words), n_written, n_tiles=len(images), stopped_by=stopped_by)
 
+    def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Counts the words of the prompt."""
+        return sum(1 for _ in _words(task, images))
+
     def listen(self, samples: Samples, task: SpeechTask, is_cancelled: Callable[[], bool]) -> Heard:
         """Hears what turbov2.backends.fake_speech says. A word that holds a trigger's text pulls it."""
         time.sleep(self._options.delay_s)
@@ -232,7 +237,7 @@ def _words(task: GenerateTask, images: Sequence[Pixels]) -> Iterator[str]:
         if isinstance(part, ImagePart):
             height, width, _ = images[part.index].shape
             yield f"{width}x{height}"
-        else:
+        elif isinstance(part, TextPart):
             yield from part.text.split()
 
 

@@ -86,7 +86,15 @@ class Generator(Backend, Protocol):
 
         images: uint8 `[h, w, 3]`. `is_cancelled` is asked at least once a token, and while the prompt is
         read as often as the library lets us; once true, the answer ends with the reason "cancelled".
+        The text is all that the model wrote, with the tags that `loaded.reply` names. Where the prompt itself
+        begins the answer, as with a tag of thoughts, that beginning is the text's first piece.
         Raises: InputTooLong, InvalidRequest for a prompt that the model cannot read.
+        """
+
+    def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens the prompt has: the `n_prompt_tokens` that `generate` would tell.
+
+        It is called beside a generation, from another thread. Raises: as `generate`, but no InputTooLong.
         """
 
 

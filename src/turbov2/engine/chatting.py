@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from itertools import accumulate
 
+from msgspec.structs import replace
+
 from turbov2.batching import GenerateJob
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.engine.checks import check_sees, check_writes
@@ -25,6 +27,7 @@ from turbov2.types import (
     GenerateTask,
     ImageFacts,
     ImagePart,
+    Part,
     PromptMessage,
     TextPart,
 )
@@ -110,7 +113,7 @@ class Chatting:
         return shown, loaded_ns, time.perf_counter_ns() - began_ns
 
 
-def _parts(messages: tuple[PromptMessage, ...]) -> list[TextPart | ImagePart]:
+def _parts(messages: tuple[PromptMessage, ...]) -> list[Part]:
     return [part for message in messages for part in message.parts]
 
 
@@ -118,13 +121,13 @@ def _with_pages(messages: tuple[PromptMessage, ...], n_pages: list[int]) -> tupl
     """Returns the messages with an image for each page where one stands for `n_pages[index]` of them."""
     ends = list(accumulate(n_pages))
 
-    def unfolded(part: TextPart | ImagePart) -> list[TextPart | ImagePart]:
-        if isinstance(part, TextPart):
+    def unfolded(part: Part) -> list[Part]:
+        if not isinstance(part, ImagePart):
             return [part]
         return [ImagePart(index) for index in range(ends[part.index] - n_pages[part.index], ends[part.index])]
 
     return tuple(
-        PromptMessage(message.role, tuple(each for part in message.parts for each in unfolded(part)))
+        replace(message, parts=tuple(each for part in message.parts for each in unfolded(part)))
         for message in messages
     )
 

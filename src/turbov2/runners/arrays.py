@@ -26,7 +26,6 @@ from turbov2.types import (
     OutputKind,
     Outputs,
     Pair,
-    PromptMessage,
     SparseRows,
     TokenBatch,
     TokenVectors,
@@ -39,7 +38,7 @@ _BUFFERS: dict[OutputKind, tuple[tuple[str, int], ...]] = {
 }
 _texts_decoder = msgspec.msgpack.Decoder(list[str])
 _pairs_decoder = msgspec.msgpack.Decoder(list[Pair])
-_messages_decoder = msgspec.msgpack.Decoder(tuple[PromptMessage, ...])
+_task_decoder = msgspec.msgpack.Decoder(GenerateTask)
 
 
 def pack_inputs(inputs: Inputs) -> tuple[say.InputsKind, tuple[Array, ...]]:
@@ -139,22 +138,21 @@ def unpack_pixels(frame: Frame, n_channels: int) -> Array:
 
 
 def pack_prompt(task: GenerateTask, images: Sequence[Array]) -> tuple[Array, ...]:
-    """Returns the buffers that `unpack_prompt` turns back into messages and images, uint8 `[h, w, 3]`.
+    """Returns the buffers that `unpack_prompt` turns back into the task and its images, uint8 `[h, w, 3]`.
 
     Raises: InvalidRequest when a text is not Unicode.
     """
-    return (_pack_texts(task.messages), *(pack_pixels(image)[1] for image in images))
+    return (_pack_texts(task), *(pack_pixels(image)[1] for image in images))
 
 
 def unpack_prompt(frame: Frame) -> tuple[GenerateTask, list[Array]]:
-    """Returns the task and images that a `Generate` carries. Raises: FrameError, as `unpack_inputs`."""
-    asked = message_of(frame, say.Generate)
+    """Returns the task and images of a `Generate` or `Count`. Raises: FrameError, as `unpack_inputs`."""
     packed, *rows = _expect(frame, ("uint8", 1), *[("uint8", 2)] * (len(frame.buffers) - 1))
     try:
-        messages = _messages_decoder.decode(packed.data)
+        task = _task_decoder.decode(packed.data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FrameError(f"messages buffer is malformed: {error}") from error
-    return GenerateTask(messages, asked.sampling), [_rgb(each) for each in rows]
+        raise FrameError(f"the task in its buffer is malformed: {error}") from error
+    return task, [_rgb(each) for each in rows]
 
 
 def pack_samples(samples: Array) -> Array:
@@ -174,7 +172,7 @@ def _rgb(rows: Array) -> Array:
     return rows.reshape(len(rows), -1, 3)
 
 
-def _pack_texts(texts: Sequence[str] | Sequence[Pair] | Sequence[PromptMessage]) -> Array:
+def _pack_texts(texts: Sequence[str] | Sequence[Pair] | GenerateTask) -> Array:
     try:
         return np.frombuffer(msgspec.msgpack.encode(texts), dtype=np.uint8)
     except UnicodeEncodeError as error:

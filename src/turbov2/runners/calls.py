@@ -81,6 +81,13 @@ def run_generate(
     return _run(model, cast(Generator, backend).generate, task, images, on_text, is_cancelled)
 
 
+def run_count(model: str, backend: Backend, task: GenerateTask, images: Sequence[Pixels]) -> int:
+    """Returns how many tokens the backend's prompt has. Raises: TurboError only, as `load_backend`."""
+    if not backend.loaded.is_writer:
+        raise NotCapable(f"model '{model}' does not write text")
+    return _run(model, cast(Generator, backend).count, task, images)
+
+
 def run_listen(
     model: str, backend: Backend, samples: Samples, task: SpeechTask, is_cancelled: Callable[[], bool]
 ) -> Heard:

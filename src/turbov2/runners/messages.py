@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from turbov2.errors import TurboError, from_fields
-from turbov2.types import EmbedTask, Finish, Heard, ImageTask, Loaded, LoadSpec, Sampling, Seen, SpeechTask
+from turbov2.types import EmbedTask, Finish, Heard, ImageTask, Loaded, LoadSpec, Seen, SpeechTask
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 
@@ -92,10 +92,22 @@ class SeenReply(_Message, frozen=True):
 
 
 class Generate(_Message, frozen=True):
-    """Buffers: one uint8 msgpack list of messages; for each image uint8 `[h, w * 3]`."""
+    """Buffers: one uint8 msgpack GenerateTask; for each image uint8 `[h, w * 3]`."""
 
     op_id: OpId
-    sampling: Sampling
+
+
+class Count(_Message, frozen=True):
+    """How many tokens a prompt has. Buffers: as Generate."""
+
+    op_id: OpId
+
+
+class CountReply(_Message, frozen=True):
+    """So many."""
+
+    op_id: OpId
+    n_tokens: int
 
 
 class Piece(_Message, frozen=True):
@@ -178,7 +190,7 @@ class Stop(_Message, frozen=True):
     """Answer what is queued, then end."""
 
 
-Op = Load | Tokenize | Embed | Look | Generate | Listen | FreeCaches
+Op = Load | Tokenize | Embed | Look | Generate | Count | Listen | FreeCaches
 Answer = (
     Hello
     | LoadedReply
@@ -186,6 +198,7 @@ Answer = (
     | OutputsReply
     | SeenReply
     | FinishReply
+    | CountReply
     | HeardReply
     | Done
     | Dropped

@@ -165,10 +165,15 @@ class ProcessRunner:
 
         Raises: as `embed`.
         """
-        make = partial(say.Generate, sampling=task.sampling)
         read = partial(frames.message_of, kind=say.FinishReply)
         buffers = arrays.pack_prompt(task, images)
-        return (await self._dialogue.ask(make, read, *buffers, on_piece=on_piece)).finish
+        return (await self._dialogue.ask(say.Generate, read, *buffers, on_piece=on_piece)).finish
+
+    async def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens the prompt has; see Runner. Raises: as `embed`."""
+        read = partial(frames.message_of, kind=say.CountReply)
+        buffers = arrays.pack_prompt(task, images)
+        return (await self._dialogue.ask(say.Count, read, *buffers, thread="tokens")).n_tokens
 
     async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
         """Returns what the backend hears; see Runner. `op_timeout_s` is between two steps of the backend.

@@ -76,6 +76,9 @@ class Runner(Protocol):
         images: uint8 `[h, w, 3]`. Cancelling ends it within one token, and lasts until it has ended.
         """
 
+    async def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens the prompt has; does not wait for answers that are being written."""
+
     async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
         """Returns what the model hears in int16 samples, 16 kHz, mono; see the task for which.
 

@@ -15,6 +15,7 @@ from turbov2.errors import RunnerCrashed, TurboError
 from turbov2.runners.calls import (
     load_backend,
     run_close,
+    run_count,
     run_embed,
     run_free_caches,
     run_generate,
@@ -111,6 +112,10 @@ class ThreadRunner:
 
         writing = self._call(self._compute, run_generate, task, images, tell, cancelled.is_set)
         return await _heeding(writing, cancelled)
+
+    async def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens the prompt has, counted in the thread that tokenizes."""
+        return await self._call(self._tokens, run_count, task, images)
 
     async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
         """Returns what the backend hears, in a thread; see Runner."""

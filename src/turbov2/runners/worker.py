@@ -30,6 +30,7 @@ from turbov2.runners.calls import (
     load_backend,
     return_freed_memory,
     run_close,
+    run_count,
     run_embed,
     run_free_caches,
     run_generate,
@@ -127,7 +128,7 @@ class Worker:
             case say.Generate(op_id) | say.Listen(op_id):
                 self._cancels[op_id] = threading.Event()
                 self._to_compute.put(frame)
-            case say.Tokenize():
+            case say.Tokenize() | say.Count():
                 self._to_tokenize.put(frame)
             case say.Stop():
                 self._to_tokenize.put(frame)
@@ -180,6 +181,9 @@ class Worker:
                 return frames.Frame(say.SeenReply(op_id, run_look(self._model, self._loaded(), pixels, task)))
             case say.Generate():
                 return self._generate(frame, frame.message)
+            case say.Count(op_id):
+                n_tokens = run_count(self._model, self._loaded(), *arrays.unpack_prompt(frame))
+                return frames.Frame(say.CountReply(op_id, n_tokens))
             case say.Listen():
                 return self._listen(frame, frame.message)
             case say.FreeCaches(op_id):

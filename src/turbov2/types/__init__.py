@@ -23,6 +23,17 @@ from turbov2.types.audio import (
     WindowTask,
     Word,
 )
+from turbov2.types.chat import (
+    CallBegun,
+    CallDelta,
+    ChatEvent,
+    ChatRequest,
+    ChatResult,
+    ImageFacts,
+    ImageSource,
+    TextDelta,
+    ThinkingDelta,
+)
 from turbov2.types.context import Context, Lane
 from turbov2.types.documents import (
     Block,
@@ -51,19 +62,17 @@ from turbov2.types.embed import (
     TokenVectors,
 )
 from turbov2.types.generate import (
-    ChatEvent,
-    ChatRequest,
-    ChatResult,
     Finish,
     FinishReason,
     GenerateTask,
-    ImageFacts,
     ImagePart,
-    ImageSource,
+    Part,
     PromptMessage,
     Role,
     Sampling,
     TextPart,
+    ThinkingPart,
+    ToolCallPart,
 )
 from turbov2.types.images import (
     ClassifyRequest,
@@ -102,6 +111,7 @@ from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, 
 from turbov2.types.reading import ReadRequest, ReadResult, TextSource
 from turbov2.types.rerank import RerankRequest, RerankResult
 from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
+from turbov2.types.tools import ReplyFormat, Tags, Tool, ToolChoice
 from turbov2.types.transcribe import (
     AudioFacts,
     TranscribeEvent,
@@ -139,6 +149,7 @@ __all__ = [
     "WindowResult",
     "WindowTask",
     "Word",
+    "Part",
     "PageTimes",
     "PageRoute",
     "PageResult",
@@ -149,6 +160,8 @@ __all__ = [
     "Box",
     "Block",
     "DENSE",
+    "CallBegun",
+    "CallDelta",
     "ChatEvent",
     "ChatRequest",
     "ChatResult",
@@ -188,6 +201,7 @@ __all__ = [
     "ReadRequest",
     "ReadResult",
     "ReadTask",
+    "ReplyFormat",
     "RerankRequest",
     "RerankResult",
     "ResidentStatus",
@@ -195,12 +209,19 @@ __all__ = [
     "Sampling",
     "Seen",
     "SparseRows",
+    "Tags",
+    "TextDelta",
     "TextLine",
     "TextSource",
     "TextWord",
     "TextPart",
+    "ThinkingDelta",
+    "ThinkingPart",
     "TokenBatch",
     "TokenVectors",
+    "Tool",
+    "ToolCallPart",
+    "ToolChoice",
     "Victim",
     "Cleared",
     "FinalText",

@@ -9,6 +9,7 @@ import msgspec
 from turbov2.types.audio import SpeechNeed
 from turbov2.types.embed import OutputKind
 from turbov2.types.images import ImageNeed
+from turbov2.types.tools import ReplyFormat
 
 
 class LoadSpec(msgspec.Struct, frozen=True):
@@ -38,6 +39,7 @@ class Loaded(msgspec.Struct, frozen=True):
     reads_instructions: bool = False  # of a reranker: what makes a document relevant can be said
     image: ImageNeed | None = None  # of a model that looks at images
     speech: SpeechNeed | None = None  # of a model that listens
+    reply: ReplyFormat = ReplyFormat()  # of a model that writes
     n_slots: int = 1  # calls to listen that gain from running at the same time
     is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths
 

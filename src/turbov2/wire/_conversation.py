@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from turbov2.errors import InvalidRequest
-from turbov2.types import ChatRequest, ImagePart, ImageSource, PromptMessage, Role, Sampling, TextPart
+from turbov2.types import (
+    ChatRequest,
+    ImagePart,
+    ImageSource,
+    Part,
+    PromptMessage,
+    Role,
+    Sampling,
+    TextPart,
+)
 from turbov2.wire._http import Limits
-
-Part = TextPart | ImagePart
 
 
 class Conversation:

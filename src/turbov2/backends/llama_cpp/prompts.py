@@ -17,7 +17,7 @@ from turbov2.backends.llama_cpp.server import LlamaServer
 from turbov2.backends.llama_cpp.templates import ChatTemplate, Turn
 from turbov2.backends.prompt_errors import holds, not_taken
 from turbov2.errors import LoadFailed
-from turbov2.types import GenerateTask, ImagePart, PromptMessage
+from turbov2.types import GenerateTask, ImagePart, PromptMessage, TextPart
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -83,9 +83,9 @@ class Prompts:
         """Returns the parts as llama.cpp's own server joins them, each control token's name marked."""
         text, was_text = "", False
         for part in message.parts:
-            is_text = not isinstance(part, ImagePart)
+            is_text = isinstance(part, TextPart)
             joint = "\n" if is_text and was_text else ""
-            text += joint + (IMAGE_MARK if isinstance(part, ImagePart) else part.text)
+            text += joint + (part.text if isinstance(part, TextPart) else IMAGE_MARK)
             was_text = is_text
         pieces, at = [], 0
         for start, end in self._control_tokens.encode(text, add_special_tokens=False).offsets:

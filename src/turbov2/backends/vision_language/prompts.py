@@ -15,7 +15,7 @@ from turbov2.backends.prompt_errors import holds, not_taken
 from turbov2.backends.torch_models import DATA_ONLY, file_of, folder_of
 from turbov2.backends.vision_language.lfm2_images import Lfm2Images, read_settings
 from turbov2.errors import InvalidRequest, LoadFailed, ModelUnavailable
-from turbov2.types import GenerateTask, ImagePart, LoadSpec, PromptMessage
+from turbov2.types import GenerateTask, ImagePart, LoadSpec, PromptMessage, TextPart
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -95,6 +95,7 @@ class Prompts:
             if isinstance(part, ImagePart)
             else {"type": "text", "text": part.text}
             for part in message.parts
+            if isinstance(part, TextPart | ImagePart)
         ]
         return {"role": message.role, "content": parts}
 
@@ -110,7 +111,7 @@ def n_tiles_of(inputs: Any) -> int:
 
 
 def _texts(message: PromptMessage) -> list[str]:
-    return [part.text for part in message.parts if not isinstance(part, ImagePart)]
+    return [part.text for part in message.parts if isinstance(part, TextPart)]
 
 
 def _load_processor(spec: LoadSpec, model_type: str) -> Any:

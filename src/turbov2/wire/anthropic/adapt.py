@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from turbov2.errors import InvalidRequest
-from turbov2.types import ChatRequest, ChatResult, Finish, Role, Sampling
+from turbov2.types import ChatRequest, ChatResult, Finish, Part, Role, Sampling
 from turbov2.wire._body import parse_json
-from turbov2.wire._conversation import Conversation, Part
+from turbov2.wire._conversation import Conversation
 from turbov2.wire._http import Limits
 from turbov2.wire._media import unpack_file
 from turbov2.wire._sampling import parse_max_tokens, parse_stops, within

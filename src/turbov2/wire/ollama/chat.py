@@ -8,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from turbov2.errors import InvalidRequest, NotCapable, TurboError
-from turbov2.types import ChatRequest, ChatResult, Role, Sampling
+from turbov2.types import ChatRequest, ChatResult, Part, Role, Sampling
 from turbov2.wire._body import parse_json
-from turbov2.wire._conversation import Conversation, Part
+from turbov2.wire._conversation import Conversation
 from turbov2.wire._http import NDJSON, Limits
 from turbov2.wire._keep_alive import parse_keep_alive_s
 from turbov2.wire._lines import json_line
