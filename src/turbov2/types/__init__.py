@@ -24,6 +24,7 @@ from turbov2.types.audio import (
     Word,
 )
 from turbov2.types.chat import (
+    AnswerDelta,
     CallBegun,
     CallDelta,
     ChatEvent,
@@ -160,6 +161,7 @@ __all__ = [
     "Box",
     "Block",
     "DENSE",
+    "AnswerDelta",
     "CallBegun",
     "CallDelta",
     "ChatEvent",

@@ -93,4 +93,5 @@ class ChatResult(msgspec.Struct, frozen=True):
         return self.finish.n_prompt_tokens
 
 
+AnswerDelta = TextDelta | ThinkingDelta | CallBegun | CallDelta
 ChatEvent = str | ChatResult
