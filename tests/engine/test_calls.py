@@ -12,7 +12,16 @@ import pytest
 from turbov2.batching import BatchRecord, Calls, GenerateJob, RunnerLost
 from turbov2.engine.relay import relay
 from turbov2.errors import InferenceFailed, RunnerCrashed
-from turbov2.types import Finish, GenerateTask, Lane
+from turbov2.types import (
+    AnswerDelta,
+    CallBegun,
+    CallDelta,
+    Finish,
+    GenerateTask,
+    Lane,
+    TextDelta,
+    ThinkingDelta,
+)
 
 DONE = Finish("stop", 3, 2)
 
@@ -127,49 +136,74 @@ class TestTheQueue:
 
 
 class TestTheRelay:
-    async def test_pieces_and_then_the_result(self) -> None:
-        async def write(on_piece: Callable[[str], None]) -> int:
+    async def test_deltas_and_then_the_result(self) -> None:
+        async def write(on_delta: Callable[[AnswerDelta], None]) -> int:
             for piece in ("a", " b"):
-                on_piece(piece)
+                on_delta(TextDelta(piece))
                 await asyncio.sleep(0.001)
             return 7
 
-        assert [event async for event in relay(write)] == ["a", " b", 7]
+        assert [event async for event in relay(write)] == [TextDelta("a"), TextDelta(" b"), 7]
 
     async def test_a_slow_reader_gets_what_waited_in_one_piece(self) -> None:
         written = asyncio.Event()
 
-        async def write(on_piece: Callable[[str], None]) -> int:
+        async def write(on_delta: Callable[[AnswerDelta], None]) -> int:
             for number in range(1_000):
-                on_piece(f"{number} ")
+                on_delta(TextDelta(f"{number} "))
             await asyncio.sleep(0)
             for number in range(1_000):
-                on_piece(f"{number} ")
+                on_delta(TextDelta(f"{number} "))
             written.set()
             return 7
 
         events = relay(write)
         first = await anext(events)
         await written.wait()  # the writer waits for nobody
-        assert first == "".join(f"{number} " for number in range(1_000))
+        assert first == TextDelta("".join(f"{number} " for number in range(1_000)))
         assert [event async for event in events] == [first, 7]
 
+    async def test_only_words_of_one_kind_are_told_together(self) -> None:
+        told = [
+            ThinkingDelta("a"),
+            ThinkingDelta("b"),
+            TextDelta("c"),
+            CallBegun("1", "f"),
+            CallDelta("{"),
+            CallDelta("}"),
+            CallBegun("2", "f"),
+        ]
+
+        async def write(on_delta: Callable[[AnswerDelta], None]) -> int:
+            for delta in told:
+                on_delta(delta)
+            return 7
+
+        assert [event async for event in relay(write)] == [
+            ThinkingDelta("ab"),
+            TextDelta("c"),
+            CallBegun("1", "f"),
+            CallDelta("{}"),
+            CallBegun("2", "f"),
+            7,
+        ]
+
     async def test_an_error_comes_after_the_text_before_it(self) -> None:
-        async def write(on_piece: Callable[[str], None]) -> int:
-            on_piece("a")
+        async def write(on_delta: Callable[[AnswerDelta], None]) -> int:
+            on_delta(TextDelta("a"))
             raise InferenceFailed("no")
 
         events = relay(write)
-        assert await anext(events) == "a"
+        assert await anext(events) == TextDelta("a")
         with pytest.raises(InferenceFailed):
             await anext(events)
 
     async def test_whoever_leaves_stops_the_writer_and_waits_for_it(self) -> None:
         ended: list[str] = []
 
-        async def write(on_piece: Callable[[str], None]) -> int:
+        async def write(on_delta: Callable[[AnswerDelta], None]) -> int:
             try:
-                on_piece("a")
+                on_delta(TextDelta("a"))
                 await asyncio.sleep(60)
             finally:
                 await asyncio.sleep(0.01)
@@ -177,13 +211,13 @@ class TestTheRelay:
             return 7
 
         async with aclosing(relay(write)) as events:
-            assert await anext(events) == "a"
+            assert await anext(events) == TextDelta("a")
         assert ended == ["writer"]
 
     async def test_a_cancelled_reader_stops_it_as_well(self) -> None:
         ended: list[str] = []
 
-        async def write(on_piece: Callable[[str], None]) -> int:
+        async def write(on_delta: Callable[[AnswerDelta], None]) -> int:
             try:
                 await asyncio.sleep(60)
             finally:

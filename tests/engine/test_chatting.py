@@ -30,6 +30,7 @@ from turbov2.types import (
     ImageSource,
     PromptMessage,
     Sampling,
+    TextDelta,
     TextPart,
 )
 
@@ -73,7 +74,8 @@ def of(images: Sequence[ImageSource], *parts: str | int, model: str = "eyes", **
 async def answer(engine: LocalEngine, request: ChatRequest) -> tuple[str, ChatResult]:
     *pieces, result = [event async for event in engine.chat(request, CONTEXT)]
     assert isinstance(result, ChatResult)
-    return "".join(map(str, pieces)), result
+    assert all(isinstance(piece, TextDelta) for piece in pieces)
+    return "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)), result
 
 
 async def test_a_conversation_without_images(engine: LocalEngine) -> None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from turbov2.errors import InferenceFailed, TurboError
-from turbov2.types import ChatEvent, ChatResult, Finish
+from turbov2.types import AnswerDelta, ChatEvent, ChatResult, Finish, TextDelta, TextPart
 from turbov2.wire import _chat
-from turbov2.wire._chat import stream_answer, whole_answer
+from turbov2.wire._chat import Answer, stream_answer, whole_answer
 
 END = ChatResult("m", Finish("stop", 1, 1), (), 0, 0)
 
@@ -26,8 +26,9 @@ class Words:
     def head(self) -> bytes:
         return b"("
 
-    def piece(self, text: str) -> bytes:
-        return text.encode()
+    def delta(self, delta: AnswerDelta) -> bytes:
+        assert isinstance(delta, TextDelta)
+        return delta.text.encode()
 
     def end(self, result: ChatResult) -> bytes:
         return b")"
@@ -39,7 +40,7 @@ class Words:
 class Model:
     """Writes what it is given: text, the end, an error, or waits for a float's seconds."""
 
-    def __init__(self, *steps: ChatEvent | TurboError | float) -> None:
+    def __init__(self, *steps: str | ChatEvent | TurboError | float) -> None:
         self.steps = steps
         self.was_closed = False
 
@@ -51,7 +52,7 @@ class Model:
                 if isinstance(step, float):
                     await asyncio.sleep(step)
                 else:
-                    yield step
+                    yield TextDelta(step) if isinstance(step, str) else step
         finally:
             self.was_closed = True
 
@@ -71,7 +72,7 @@ async def test_pieces_stand_between_head_and_end() -> None:
     model = Model("a", "b", END)
     assert await told(model) == b"(ab)"
     assert model.was_closed
-    assert await whole_answer(Model("a", "b", END).write()) == ("ab", END)
+    assert await whole_answer(Model("a", "b", END).write()) == Answer((TextPart("ab"),), END)
 
 
 async def test_an_answer_without_a_word() -> None:
@@ -103,7 +104,7 @@ async def test_a_later_failure_is_the_last_frame() -> None:
 
 
 @pytest.mark.parametrize("steps", [("a", "b", 60.0), ("a", 60.0), (60.0,)])
-async def test_who_leaves_closes_the_events(steps: tuple[ChatEvent | float, ...]) -> None:
+async def test_who_leaves_closes_the_events(steps: tuple[str | float, ...]) -> None:
     model = Model(*steps)
     response = await stream_answer(model.write(), Words())
     assert isinstance(response.body, AsyncGenerator)

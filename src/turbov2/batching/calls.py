@@ -39,6 +39,9 @@ class AnswersCalls(Protocol):
     ) -> Finish:
         """Returns how the answer ended, after all its pieces."""
 
+    async def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens a prompt has."""
+
     async def listen(self, samples: Samples, task: SpeechTask) -> Heard:
         """Returns what the model hears."""
 
@@ -133,6 +136,15 @@ class Calls:
         """Returns how the answer ended. Raises: the runner's error; RunnerLost."""
         write = partial(self._runner.generate, job.task, job.images, job.on_piece)
         return GenerateResult(*await self._in_turn(job, write, _n_tokens_of))
+
+    async def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens a prompt has, at once: it takes no turn. Raises: as `generate`."""
+        if self._lost is not None:
+            raise self._lost
+        try:
+            return await self._runner.count(task, images)
+        except RunnerCrashed as error:
+            raise RunnerLost(error, was_running=True) from error
 
     async def listen(self, job: ListenJob) -> ListenResult:
         """Returns what the model hears. Raises: the runner's error; RunnerLost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from itertools import accumulate
 
@@ -17,9 +17,11 @@ from turbov2.engine.pictures import READING_DPI, Draw, Pictures
 from turbov2.engine.prompt_images import PromptImages
 from turbov2.engine.relay import relay
 from turbov2.engine.running import Running
+from turbov2.engine.understanding import Understanding
 from turbov2.media import Document, Image
 from turbov2.obs.ledger import Ledger
 from turbov2.types import (
+    AnswerDelta,
     ChatEvent,
     ChatRequest,
     ChatResult,
@@ -27,9 +29,13 @@ from turbov2.types import (
     GenerateTask,
     ImageFacts,
     ImagePart,
+    Loaded,
     Part,
     PromptMessage,
+    TextDelta,
     TextPart,
+    ThinkingPart,
+    ToolCallPart,
 )
 
 
@@ -49,6 +55,16 @@ class Chatting:
         """Yields the answer as it is written, and last a ChatResult; see Engine."""
         return relay(partial(self._write, request, None, context))
 
+    async def count(self, request: ChatRequest, context: Context) -> int:
+        """Returns how many tokens the model would read; see Engine."""
+        spec = self._spec_for(request, None)
+        n_bytes = _n_chars(request) + sum(len(image.payload) for image in request.images)
+        lane = lane_of(context.lane, 1, n_bytes)
+        with self._ledger.entry(spec.name, lane, 1, context, "count_tokens"):
+            shown, _, _ = await self._shown(spec, request, None)
+            pixels = tuple(image.pixels for each in shown for image in each)
+            return await self._running.count(spec, _task(request, shown), pixels, n_bytes)
+
     async def opened(
         self, document: Document, index: int, request: ChatRequest, context: Context
     ) -> tuple[str, ChatResult]:
@@ -56,37 +72,38 @@ class Chatting:
 
         The page is drawn as for reading, and is image 0 of the request, which has no others.
         """
-        pieces: list[str] = []
+        deltas: list[AnswerDelta] = []
         draw = partial(self._pictures.opened, document, index, dpi=READING_DPI)
-        result = await self._write(request, draw, context, pieces.append)
-        return "".join(pieces), result
+        result = await self._write(request, draw, context, deltas.append)
+        return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)), result
 
     async def _write(
         self,
         request: ChatRequest,
         draw: Draw | None,
         context: Context,
-        on_piece: Callable[[str], None],
+        on_delta: Callable[[AnswerDelta], None],
     ) -> ChatResult:
         """draw: gives the one image of a request that brings none."""
         started_ns = time.perf_counter_ns()
-        spec = self._catalog.resolve(request.model)
-        (check_sees if request.images or draw else check_writes)(spec)
-        n_chars = sum(len(part.text) for part in _parts(request.messages) if isinstance(part, TextPart))
+        spec = self._spec_for(request, draw)
+        n_chars = _n_chars(request)
         lane = lane_of(context.lane, 1, n_chars)
         with self._ledger.entry(spec.name, lane, 1, context, "chat") as entry:
             shown, loaded_ns, decode_ns = await self._shown(spec, request, draw)
-            messages = _with_pages(request.messages, [len(each) for each in shown])
-            task = GenerateTask(messages, request.sampling)
             images = [image for each in shown for image in each]
             pixels = tuple(image.pixels for image in images)
-            job = GenerateJob(task, pixels, on_piece, lane, context.key_id)
+            task, understanding = _task(request, shown), Understanding(request, on_delta)
+
+            def job_for(loaded: Loaded) -> GenerateJob:
+                return GenerateJob(task, pixels, understanding.begin(loaded), lane, context.key_id)
+
             n_bytes = n_chars + sum(len(image.payload) for image in request.images)
             n_bytes += 0 if draw is None else sum(each.nbytes for each in pixels)
-            written, load_ns = await self._running.generate(spec, job, n_bytes, request.keep_alive_s)
+            written, load_ns = await self._running.generate(spec, job_for, n_bytes, request.keep_alive_s)
             answer = ChatResult(
                 model=spec.name,
-                finish=written.finish,
+                finish=understanding.end(written.finish),
                 images=tuple(map(_facts, images)),
                 load_ns=loaded_ns + load_ns,
                 total_ns=time.perf_counter_ns() - started_ns,
@@ -96,6 +113,12 @@ class Chatting:
             )
             entry.answered(answer)
             return answer
+
+    def _spec_for(self, request: ChatRequest, draw: Draw | None) -> ModelSpec:
+        """Raises: ModelNotFound, NotCapable."""
+        spec = self._catalog.resolve(request.model)
+        (check_sees if request.images or draw else check_writes)(spec)
+        return spec
 
     async def _shown(
         self, spec: ModelSpec, request: ChatRequest, draw: Draw | None
@@ -113,8 +136,26 @@ class Chatting:
         return shown, loaded_ns, time.perf_counter_ns() - began_ns
 
 
-def _parts(messages: tuple[PromptMessage, ...]) -> list[Part]:
-    return [part for message in messages for part in message.parts]
+def _n_chars(request: ChatRequest) -> int:
+    """Returns the length of what is said, with the tools that are told of."""
+    n_chars = sum(len(tool.description) + len(tool.parameters) for tool in request.tools)
+    for part in (part for message in request.messages for part in message.parts):
+        match part:
+            case TextPart(text) | ThinkingPart(text) | ToolCallPart(arguments=text):
+                n_chars += len(text)
+    return n_chars
+
+
+def _task(request: ChatRequest, shown: Sequence[Sequence[Image]]) -> GenerateTask:
+    return GenerateTask(
+        _with_pages(request.messages, [len(each) for each in shown]),
+        request.sampling,
+        request.tools,
+        request.choice,
+        request.schema,
+        request.thinks,
+        request.is_raw,
+    )
 
 
 def _with_pages(messages: tuple[PromptMessage, ...], n_pages: list[int]) -> tuple[PromptMessage, ...]:

@@ -170,6 +170,10 @@ class LocalEngine:
         """Yields the answer as it is written; see Engine."""
         return self._chatting(request, context)
 
+    async def count_tokens(self, request: ChatRequest, context: Context) -> int:
+        """Returns how many tokens a conversation has; see Engine."""
+        return await self._chatting.count(request, context)
+
     def transcribe(
         self, request: TranscribeRequest, file: OpenFile, context: Context
     ) -> AsyncGenerator[TranscribeEvent, None]:

@@ -76,9 +76,15 @@ class Engine(Protocol):
         """Raises: what `documents` would before its first page. Reads nothing but the file's outline."""
 
     def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
-        """Yields the answer's text as it is written, and last a ChatResult. Closing it stops the model.
+        """Yields the answer's deltas as it is written, and last a ChatResult. Closing it stops the model.
 
-        Raises: RequestError, CapacityError, BackendError, also after part of the text.
+        Raises: RequestError, CapacityError, BackendError, also after part of the answer.
+        """
+
+    async def count_tokens(self, request: ChatRequest, context: Context) -> int:
+        """Returns how many tokens the model would read: the `n_prompt_tokens` that `chat` would tell.
+
+        It waits for the model to be loaded, and for no answer. Raises: as `chat`.
         """
 
     def transcribe(

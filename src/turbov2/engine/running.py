@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -26,7 +26,10 @@ from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import weights_key
 from turbov2.errors import NotCapable
 from turbov2.residency import Residency
-from turbov2.types import ImageNeed, Loaded, SpeechNeed
+from turbov2.types import GenerateTask, ImageNeed, Loaded, SpeechNeed
+
+if TYPE_CHECKING:
+    from turbov2.types.images import Pixels
 
 _LINGER_S = 60.0  # of a model, for the next part of a request that it answers in many
 _MAX_CARRIES = 8  # deaths of its runner that a request survives while it only waits
@@ -100,20 +103,27 @@ class Running:
             ticket.release()
 
     async def generate(
-        self, spec: ModelSpec, job: GenerateJob, n_bytes: int, keep_alive_s: float | None
+        self,
+        spec: ModelSpec,
+        job_for: Callable[[Loaded], GenerateJob],
+        n_bytes: int,
+        keep_alive_s: float | None,
     ) -> tuple[GenerateResult, int]:
         """Returns how the answer ended and the wait for the model. Raises: QueueFull, what the prompt causes.
 
-        An answer whose beginning was told is not written again, for it would begin otherwise.
+        job_for: gives the job for the model that is about to write. An answer whose beginning was told is
+        not written again, for it would begin otherwise.
         """
         has_begun = False
 
-        def on_piece(piece: str) -> None:
-            nonlocal has_begun
-            has_begun = True
-            job.on_piece(piece)
-
         async def write(held: HeldModel) -> GenerateResult:
+            job = job_for(held.loaded)
+
+            def on_piece(piece: str) -> None:
+                nonlocal has_begun
+                has_begun = True
+                job.on_piece(piece)
+
             try:
                 return await held.calls.generate(msgspec.structs.replace(job, on_piece=on_piece))
             except RunnerLost as lost:
@@ -124,6 +134,15 @@ class Running:
         ticket = self._gates.of(spec.name).admit(1, n_bytes)
         try:
             return await self._leased(spec, keep_alive_s, write)
+        finally:
+            ticket.release()
+
+    async def count(self, spec: ModelSpec, task: GenerateTask, images: Sequence[Pixels], n_bytes: int) -> int:
+        """Returns how many tokens a prompt has. Waits for no answer. Raises: QueueFull, what it causes."""
+        ticket = self._gates.of(spec.name).admit(1, n_bytes)
+        try:
+            n_tokens, _ = await self._leased(spec, None, lambda held: held.calls.count(task, images))
+            return n_tokens
         finally:
             ticket.release()
 

@@ -94,4 +94,4 @@ class ChatResult(msgspec.Struct, frozen=True):
 
 
 AnswerDelta = TextDelta | ThinkingDelta | CallBegun | CallDelta
-ChatEvent = str | ChatResult
+ChatEvent = AnswerDelta | ChatResult

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from turbov2.errors import InvalidRequest
-from turbov2.types import ChatRequest, ChatResult, Finish, Part, Role, Sampling
+from turbov2.types import ChatRequest, Finish, Part, Role, Sampling
 from turbov2.wire._body import parse_json
+from turbov2.wire._chat import Answer
 from turbov2.wire._conversation import Conversation
 from turbov2.wire._http import Limits
 from turbov2.wire._media import unpack_file
@@ -51,11 +52,12 @@ def parse_messages(body: bytes, limits: Limits) -> AskedMessage:
     return AskedMessage(request, model, bool(asked.stream), f"msg_{secrets.token_hex(12)}")
 
 
-def render_message(asked: AskedMessage, text: str, result: ChatResult) -> bytes:
+def render_message(asked: AskedMessage, answer: Answer) -> bytes:
     """Returns the whole answer."""
-    reason, sequence = stop_of(result.finish)
-    content = [{"type": "text", "text": text}]
-    return msgspec.json.encode(message_of(asked, content, reason, sequence, usage_of(result.finish)))
+    finish = answer.result.finish
+    reason, sequence = stop_of(finish)
+    content = [{"type": "text", "text": answer.text}]
+    return msgspec.json.encode(message_of(asked, content, reason, sequence, usage_of(finish)))
 
 
 def message_of(

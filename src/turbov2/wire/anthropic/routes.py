@@ -26,7 +26,7 @@ class AnthropicRoutes:
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
             return await stream_answer(events, MessageEvents(asked, request.context.request_id))
-        return Response(render_message(asked, *await whole_answer(events)))
+        return Response(render_message(asked, await whole_answer(events)))
 
     async def count_tokens(self, request: Request) -> Response:
         """POST /v1/messages/count_tokens: not yet; clients then estimate."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from turbov2.errors import TurboError
-from turbov2.types import ChatResult
+from turbov2.types import AnswerDelta, ChatResult, TextDelta
 from turbov2.wire._errors import error_body
 from turbov2.wire._sse import SSE, sse_event
 from turbov2.wire.anthropic.adapt import AskedMessage, message_of, stop_of, usage_of
@@ -34,9 +34,13 @@ class MessageEvents:
         block = _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
         return start + block + self.heartbeat
 
-    def piece(self, text: str) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         """Returns the event of the next words."""
-        return _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+        return (
+            _event("content_block_delta", index=0, delta={"type": "text_delta", "text": delta.text})
+            if isinstance(delta, TextDelta)
+            else b""
+        )
 
     def end(self, result: ChatResult) -> bytes:
         """Returns the end, with why it came and all tokens."""

@@ -86,7 +86,7 @@ class NativeRoutes:
         events = self._engine.chat(asked, request.context)
         if is_streamed:
             return await stream_answer(events, vision.Lines(self._engine.model(asked.model).name))
-        return Response(vision.render_vision(*await whole_answer(events)))
+        return Response(vision.render_vision(await whole_answer(events)))
 
     async def livez(self, request: Request) -> Response:
         """GET /livez: 200 while the event loop turns."""

@@ -7,7 +7,18 @@ from typing import Any
 import msgspec
 
 from turbov2.errors import InvalidRequest, TurboError
-from turbov2.types import ChatRequest, ChatResult, ImagePart, ImageSource, PromptMessage, Sampling, TextPart
+from turbov2.types import (
+    AnswerDelta,
+    ChatRequest,
+    ChatResult,
+    ImagePart,
+    ImageSource,
+    PromptMessage,
+    Sampling,
+    TextDelta,
+    TextPart,
+)
+from turbov2.wire._chat import Answer
 from turbov2.wire._http import NDJSON
 from turbov2.wire._lines import json_line
 from turbov2.wire._media import MediaForm
@@ -44,9 +55,9 @@ def is_streamed(form: MediaForm) -> bool:
     return form.flag("stream", default=False)
 
 
-def render_vision(text: str, result: ChatResult) -> bytes:
+def render_vision(answer: Answer) -> bytes:
     """Returns the answer in one piece."""
-    return msgspec.json.encode(_last(result, text))
+    return msgspec.json.encode(_last(answer.result, answer.text))
 
 
 class Lines:
@@ -62,9 +73,13 @@ class Lines:
         """Returns nothing: the first piece comes first."""
         return b""
 
-    def piece(self, text: str) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         """Returns the line of the next words."""
-        return json_line({"model": self._model, "response": text, "done": False})
+        return (
+            json_line({"model": self._model, "response": delta.text, "done": False})
+            if isinstance(delta, TextDelta)
+            else b""
+        )
 
     def end(self, result: ChatResult) -> bytes:
         """Returns the last line."""

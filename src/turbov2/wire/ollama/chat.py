@@ -8,8 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from turbov2.errors import InvalidRequest, NotCapable, TurboError
-from turbov2.types import ChatRequest, ChatResult, Part, Role, Sampling
+from turbov2.types import AnswerDelta, ChatRequest, ChatResult, Part, Role, Sampling, TextDelta
 from turbov2.wire._body import parse_json
+from turbov2.wire._chat import Answer
 from turbov2.wire._conversation import Conversation
 from turbov2.wire._http import NDJSON, Limits
 from turbov2.wire._keep_alive import parse_keep_alive_s
@@ -62,9 +63,9 @@ def parse_generate(body: bytes, limits: Limits) -> AskedText:
     return _asked("generate", asked, conversation, asked.prompt or "")
 
 
-def render_text(asked: AskedText, text: str, result: ChatResult) -> bytes:
+def render_text(asked: AskedText, answer: Answer) -> bytes:
     """Returns the whole answer as one object."""
-    return msgspec.json.encode(_line(asked, text) | _last(result))
+    return msgspec.json.encode(_line(asked, answer.text) | _last(answer.result))
 
 
 def render_done(asked: AskedText, reason: str, text: str = "") -> bytes:
@@ -85,9 +86,9 @@ class Lines:
         """Returns nothing: the first piece comes first."""
         return b""
 
-    def piece(self, text: str) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         """Returns the line of the next words."""
-        return json_line(_line(self._asked, text))
+        return json_line(_line(self._asked, delta.text)) if isinstance(delta, TextDelta) else b""
 
     def end(self, result: ChatResult) -> bytes:
         """Returns the last line, with what was counted and measured."""

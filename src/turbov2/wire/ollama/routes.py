@@ -127,7 +127,7 @@ class OllamaRoutes:
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
             return await stream_answer(events, chat.Lines(asked))
-        return Response(chat.render_text(asked, *await whole_answer(events)))
+        return Response(chat.render_text(asked, await whole_answer(events)))
 
     def _runnable(self, model: str) -> ModelStatus:
         """Returns the model. Raises: ModelNotFound, ModelUnavailable."""

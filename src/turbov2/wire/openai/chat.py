@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from turbov2.errors import InvalidRequest, TurboError
-from turbov2.types import ChatRequest, ChatResult, Finish, Part, Role, Sampling
+from turbov2.types import AnswerDelta, ChatRequest, ChatResult, Finish, Part, Role, Sampling, TextDelta
 from turbov2.wire._body import parse_json
+from turbov2.wire._chat import Answer
 from turbov2.wire._conversation import Conversation
 from turbov2.wire._errors import error_body
 from turbov2.wire._http import Limits
@@ -60,15 +61,15 @@ def parse_chat(body: bytes, limits: Limits) -> AskedChat:
     )
 
 
-def render_chat(asked: AskedChat, text: str, result: ChatResult) -> bytes:
+def render_chat(asked: AskedChat, answer: Answer) -> bytes:
     """Returns the whole answer."""
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": text, "refusal": None, "annotations": []},
+        "message": {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []},
         "logprobs": None,
-        "finish_reason": _finish_reason(result.finish),
+        "finish_reason": _finish_reason(answer.result.finish),
     }
-    told = _told(asked, "chat.completion", [choice]) | {"usage": _usage(result.finish)}
+    told = _told(asked, "chat.completion", [choice]) | {"usage": _usage(answer.result.finish)}
     return msgspec.json.encode(told)
 
 
@@ -85,9 +86,9 @@ class Chunks:
         """Returns the chunk that says who speaks."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def piece(self, text: str) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         """Returns the chunk of the next words."""
-        return self._chunk({"content": text})
+        return self._chunk({"content": delta.text}) if isinstance(delta, TextDelta) else b""
 
     def end(self, result: ChatResult) -> bytes:
         """Returns the chunk that says why it ended, that of the usage if it is wanted, and the end mark."""

@@ -44,7 +44,7 @@ class OpenAIRoutes:
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
             return await stream_answer(events, chat.Chunks(asked))
-        return Response(chat.render_chat(asked, *await whole_answer(events)))
+        return Response(chat.render_chat(asked, await whole_answer(events)))
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""

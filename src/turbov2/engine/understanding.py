@@ -1,0 +1,48 @@
+"""One answer of a model, understood as it is written."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from turbov2.answers import AnswerReader, Declared
+from turbov2.types import AnswerDelta, ChatRequest, Finish, Loaded, ReplyFormat
+
+_RAW = ReplyFormat()
+
+
+class Understanding:
+    """Tells `on_delta` what the pieces of one answer mean."""
+
+    def __init__(self, request: ChatRequest, on_delta: Callable[[AnswerDelta], None]) -> None:
+        self._request = request
+        self._on_delta = on_delta
+        self._reader = self._new_reader(_RAW)
+
+    def begin(self, loaded: Loaded) -> Callable[[str], None]:
+        """Returns what takes the pieces that this model writes. Called again where another writes instead."""
+        self._reader = self._new_reader(_RAW if self._request.is_raw else loaded.reply)
+        return self._take
+
+    def end(self, finish: Finish) -> Finish:
+        """Returns how the answer ended, once what was held back is told."""
+        is_cut = finish.reason in ("length", "cancelled")
+        for delta in self._reader.end(is_cut=is_cut):
+            self._on_delta(delta)
+        has_called = self._reader.has_called and not is_cut
+        return replace(finish, reason="tool_calls") if has_called else finish
+
+    def _take(self, piece: str) -> None:
+        for delta in self._reader.read(piece):
+            self._on_delta(delta)
+
+    def _new_reader(self, form: ReplyFormat) -> AnswerReader:
+        request = self._request
+        declared = Declared(request.tools, request.choice)
+        return AnswerReader(form, declared, is_parallel=request.choice.is_parallel, new_id=_new_id)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(12)
