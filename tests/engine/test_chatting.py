@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from turbov2.engine import LocalEngine
 from turbov2.errors import BadMedia, InvalidRequest, MediaTooLarge, NotCapable, TurboError, UnsupportedMedia
 from turbov2.settings import load_settings
 from turbov2.types import (
+    CallBegun,
+    CallDelta,
     ChatRequest,
     ChatResult,
     Context,
@@ -32,6 +35,8 @@ from turbov2.types import (
     Sampling,
     TextDelta,
     TextPart,
+    ThinkingDelta,
+    Tool,
 )
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
@@ -49,7 +54,11 @@ def writer(folder: Path, name: str, capability: str, **fields: Any) -> ModelSpec
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEngine]:
     folder = tmp_path_factory.mktemp("chatting")
-    specs = [writer(folder, "eyes", "vision"), writer(folder, "words", "generate", delay_s_per_token=0.02)]
+    specs = [
+        writer(folder, "eyes", "vision"),
+        writer(folder, "words", "generate", delay_s_per_token=0.02),
+        writer(folder, "agent", "generate", thinks=True, calls_tools=True),
+    ]
     environment = {
         "TURBOV2_HOME": str(folder / "home"),
         "TURBOV2_PRELOAD": ",",
@@ -86,6 +95,62 @@ async def test_a_conversation_without_images(engine: LocalEngine) -> None:
         assert text == "be brief one two three"
         assert (result.model, result.images) == (model, ())
         assert (result.finish.reason, result.finish.stopped_by) == ("stop", "END")
+
+
+LS = Tool("ls", "lists files", "{}")
+
+
+def told_to_call(*lines: str, **fields: Any) -> ChatRequest:
+    return ChatRequest("agent", (PromptMessage("user", (TextPart("\n".join(lines)),)),), **fields)
+
+
+async def test_thoughts_and_calls_are_told_as_what_they_are(engine: LocalEngine) -> None:
+    request = told_to_call('CALL ls {"a": 1}', "CALL ls {}", tools=(LS,))
+    *deltas, result = [event async for event in engine.chat(request, CONTEXT)]
+    assert isinstance(result, ChatResult)
+    assert result.finish.reason == "tool_calls"
+    kinds = [kind for kind, _ in groupby(deltas, type)]
+    assert kinds == [ThinkingDelta, TextDelta, CallBegun, CallDelta, CallBegun, CallDelta]
+    assert "".join(each.text for each in deltas if isinstance(each, ThinkingDelta)) == "I read 7 words."
+    assert "".join(each.text for each in deltas if isinstance(each, TextDelta)) == "I call."
+    first, arguments, second, nothing = deltas[-4:]
+    assert isinstance(first, CallBegun)
+    assert isinstance(second, CallBegun)
+    assert first.name == second.name == "ls"
+    assert first.id != second.id
+    assert (arguments, nothing) == (CallDelta('{"a":1}'), CallDelta("{}"))
+
+
+async def test_a_call_that_met_the_limit_is_none(engine: LocalEngine) -> None:
+    request = told_to_call('CALL ls {"a": 1}', tools=(LS,), thinks=False, sampling=Sampling(max_tokens=5))
+    *deltas, result = [event async for event in engine.chat(request, CONTEXT)]
+    assert isinstance(result, ChatResult)
+    assert result.finish.reason == "length"
+    assert {type(delta) for delta in deltas} == {TextDelta}
+
+
+async def test_a_raw_prompt_is_answered_as_it_is_written(engine: LocalEngine) -> None:
+    text, _ = await answer(engine, told_to_call("a", is_raw=True))
+    assert text == "<think>\nI read 1 words.\n</think>\n\na"
+
+
+async def test_tokens_are_counted_as_an_answer_counts_them(engine: LocalEngine) -> None:
+    sources = [ImageSource(image(20)), ImageSource(pdf("", "", size=(72, 36)), None)]
+    request = of(sources, 0, "a b", 1)
+    assert await engine.count_tokens(request, CONTEXT) == 5
+    assert (await answer(engine, request))[1].finish.n_prompt_tokens == 5
+    assert await engine.count_tokens(told_to_call("a b", tools=(LS,)), CONTEXT) == 5
+    with pytest.raises(BadMedia):
+        await engine.count_tokens(of([ImageSource(image(9)[:40])], 0), CONTEXT)
+    with pytest.raises(NotCapable):
+        await engine.count_tokens(of([], "a", model="reader"), CONTEXT)
+
+
+async def test_counting_waits_for_no_answer(engine: LocalEngine) -> None:
+    events = engine.chat(of([], " ".join(["word"] * 900), model="words"), CONTEXT)
+    await anext(events)
+    assert await asyncio.wait_for(engine.count_tokens(of([], "a", model="words"), CONTEXT), 2) == 1
+    await events.aclose()
 
 
 async def test_images_stand_where_the_messages_say(engine: LocalEngine) -> None:

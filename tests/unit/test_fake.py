@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from turbov2.backends.fake import TRIGGERS, FakeBackend, vectors_of
 from turbov2.errors import InferenceFailed, InvalidRequest, OutOfMemory
-from turbov2.types import LoadSpec, TokenBatch
+from turbov2.types import (
+    Finish,
+    GenerateTask,
+    LoadSpec,
+    PromptMessage,
+    TextPart,
+    TokenBatch,
+    Tool,
+    ToolChoice,
+)
 
 
 def fake(max_tokens: int | None = None, **options: Any) -> FakeBackend:
@@ -116,3 +125,36 @@ def test_memory_is_kept_as_told() -> None:
     assert sum(array.nbytes for array in backend._kept) == 1030
     backend.close()
     assert not backend._kept
+
+
+def written(backend: FakeBackend, *lines: str, **task: Any) -> tuple[str, Finish]:
+    pieces: list[str] = []
+    messages = (PromptMessage("user", (TextPart("\n".join(lines)),)),)
+    finish = backend.generate(GenerateTask(messages, **task), (), pieces.append, lambda: False)
+    return "".join(pieces), finish
+
+
+def test_a_writer_thinks_calls_and_holds_to_a_schema() -> None:
+    backend = fake(is_writer=True, thinks=True, calls_tools=True)
+    tools = (Tool("ls", "lists files", "{}"),)
+    thought = "<think>\nI read 2 words.\n</think>\n\n"
+    assert written(backend, "a b")[0] == f"{thought}a b"
+    assert written(backend, "a b", thinks=False)[0] == "a b"
+    told, finish = written(backend, "hm", 'CALL ls {"all": true}', tools=tools, thinks=False)
+    assert told == 'I call.\n<tool_call>\n{"name": "ls", "arguments": {"all": true}}\n</tool_call>'
+    assert finish.n_prompt_tokens == 8
+    forced = ToolChoice("required")
+    assert '"arguments": {}' in written(backend, "a", tools=tools, choice=forced, thinks=False)[0]
+    assert (
+        written(backend, "CALL ls {}", tools=tools, choice=ToolChoice("none"), thinks=False)[0]
+        == "CALL ls {}"
+    )
+    schema = '{"type": "object", "properties": {"n": {"type": "integer"}, "s": {"enum": ["x"]}}}'
+    assert written(backend, "a", schema=schema, thinks=False)[0] == '{"n": 1, "s": "x"}'
+
+
+def test_a_writer_that_keeps_prefixes_says_how_much_it_did_not_read_again() -> None:
+    backend = fake(is_writer=True, keeps_prefix=True)
+    cached = [written(backend, text)[1].n_cached_tokens for text in ("a b c", "a b d e", "b", "b")]
+    assert cached == [0, 2, 0, 1]
+    assert written(fake(is_writer=True), "a")[1].n_cached_tokens == 0

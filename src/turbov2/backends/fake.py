@@ -7,8 +7,9 @@ vectors whatever the batch. The ids say where they come from:
     32,000 + k          stands for the first word of a text that holds the trigger TRIGGERS[k]
     65,536 to 2^31 - 1  words of texts, by their checksum
 
-Told to write, it writes the prompt's own words, an image as its size. Told to listen, it hears a word in each
-second that is not silent: "s12" in the one from 12 s on; see turbov2.backends.fake_speech.
+Told to write, it writes the prompt's own words, an image as its size, or thinks and calls tools; see
+turbov2.backends.fake_writing. Told to listen, it hears a word in each second that is not silent: "s12" in the
+one from 12 s on; see turbov2.backends.fake_speech.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import numpy as np
 
-from turbov2.backends.fake_speech import NEED, hear, words_of
+from turbov2.backends.fake_speech import NEED, hear
+from turbov2.backends.fake_speech import words_of as heard_words
+from turbov2.backends.fake_writing import n_prompt_tokens, pieces_of, reply_format, words_of
 from turbov2.backends.havoc import HAVOC
 from turbov2.backends.tokens import Ids, check_ids, is_pairs, is_text, offsets_of, to_batch
 from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
@@ -34,14 +38,12 @@ from turbov2.types import (
     GenerateTask,
     Heard,
     ImageNeed,
-    ImagePart,
     Inputs,
     Loaded,
     LoadSpec,
     Outputs,
     SparseRows,
     SpeechTask,
-    TextPart,
     TokenBatch,
     TokenVectors,
 )
@@ -69,6 +71,11 @@ class FakeOptions(msgspec.Struct, frozen=True):
     dimensions: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 8
     is_reranker: bool = False  # reads pairs, gives one number for each
     is_writer: bool = False  # writes what it is told, a word a token, and neither embeds nor ranks
+    thinks: bool = False  # of a writer: it thinks before it writes, unless it is told not to
+    calls_tools: bool = False  # of a writer
+    keeps_prefix: bool = (
+        False  # of a writer: words that the last prompt began with as well are not read again
+    )
     is_listener: bool = False  # hears words, and neither embeds nor ranks
     n_slots: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # of a listener
     is_padded: bool = False  # cost of a batch: longest input times inputs, else the sum of lengths
@@ -118,7 +125,9 @@ class FakeBackend:
             image=ImageNeed() if options.is_writer else None,
             speech=NEED if options.is_listener else None,
             n_slots=options.n_slots,
+            reply=reply_format(thinks=options.thinks, calls_tools=options.calls_tools),
         )
+        self._last_prompt: list[str] = []
 
     def tokenize(self, inputs: Inputs) -> TokenBatch:
         """Returns one token per word or id."""
@@ -148,33 +157,49 @@ class FakeBackend:
         on_text: Callable[[str], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
-        """Writes the words of the prompt. One that holds a trigger's text pulls it before it is written."""
+        """Writes what turbov2.backends.fake_writing says. A piece with a trigger's text pulls it before."""
         time.sleep(self._options.delay_s)
-        words, n_written = list(_words(task, images)), 0
+        n_written, n_cached = 0, self._n_cached(task, images)
         reason: FinishReason = "stop"
         stopped_by = None
-        for word in words:
+        for piece in pieces_of(task, images, self.loaded.reply):
             if n_written == task.sampling.max_tokens or is_cancelled():
                 reason = "cancelled" if is_cancelled() else "length"
                 break
-            if word in task.sampling.stop:
+            if (word := piece.strip()) in task.sampling.stop:
                 stopped_by = word
                 break
             time.sleep(self._options.delay_s_per_token)
             self._obey(word)
-            on_text(f" {word}" if n_written else word)
+            on_text(piece)
             n_written += 1
-        return Finish(reason, len(words), n_written, n_tiles=len(images), stopped_by=stopped_by)
+        return Finish(
+            reason,
+            n_prompt_tokens(task, images),
+            n_written,
+            n_tiles=len(images),
+            stopped_by=stopped_by,
+            n_cached_tokens=n_cached,
+        )
 
     def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
         """Counts the words of the prompt."""
-        return sum(1 for _ in _words(task, images))
+        return n_prompt_tokens(task, images)
+
+    def _n_cached(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many words of the prompt the last one began with as well."""
+        if not self._options.keeps_prefix:
+            return 0
+        prompt = list(words_of(task, images))
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(prompt, self._last_prompt, strict=False))
+        self._last_prompt = prompt
+        return sum(1 for _ in same)
 
     def listen(self, samples: Samples, task: SpeechTask, is_cancelled: Callable[[], bool]) -> Heard:
         """Hears what turbov2.backends.fake_speech says. A word that holds a trigger's text pulls it."""
         time.sleep(self._options.delay_s)
         heard = hear(samples, task)
-        for word in words_of(heard):
+        for word in heard_words(heard):
             if is_cancelled():
                 raise InferenceFailed("nobody waits for this any more")
             time.sleep(self._options.delay_s_per_token)
@@ -230,15 +255,6 @@ def _capabilities(options: FakeOptions) -> tuple[str, ...]:
     if options.is_listener:
         return ("transcribe",)
     return ("rerank",) if options.is_reranker else ("embed",)
-
-
-def _words(task: GenerateTask, images: Sequence[Pixels]) -> Iterator[str]:
-    for part in (part for message in task.messages for part in message.parts):
-        if isinstance(part, ImagePart):
-            height, width, _ = images[part.index].shape
-            yield f"{width}x{height}"
-        elif isinstance(part, TextPart):
-            yield from part.text.split()
 
 
 def vectors_of(inputs: Inputs, *, dimensions: int = 8, max_tokens: int | None = None) -> FloatMatrix:
