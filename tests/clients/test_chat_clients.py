@@ -192,10 +192,8 @@ class TestAnthropic:
 
         with pytest.raises(anthropic.NotFoundError, match="not found"):
             anthropic_client.messages.create(**self.asked(model="nope"))
-        with pytest.raises(anthropic.BadRequestError, match="tools cannot be called yet") as refused:
-            anthropic_client.messages.create(
-                **self.asked(tools=[{"name": "f", "input_schema": {"type": "object"}}])
-            )
+        with pytest.raises(anthropic.BadRequestError, match="tools is empty") as refused:
+            anthropic_client.messages.create(**self.asked(tool_choice={"type": "any"}))
         assert refused.value.request_id
         with (
             pytest.raises(anthropic.APIStatusError, match="ended"),

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support.pictures import packed, png_bomb
 from tests.support.server import RunningServer, fake_model, leases, until
 
-EYES, WORDS, SLOW, DEADLY = "eyes", "words", "slow-eyes", "deadly-eyes"
+EYES, WORDS, SLOW, DEADLY, AGENT = "eyes", "words", "slow-eyes", "deadly-eyes", "agent"
 WORD_S = 0.05
 MAX_IMAGES = 4
 LONG = " ".join(f"w{number}" for number in range(400))
@@ -20,7 +20,10 @@ ODD = "über 機械学習 🙂🏽 e\u0301 👩‍👩‍👧 'q\"\\ \u200d"  # 
 
 
 def chat_server(folder: Path) -> RunningServer:
-    """Returns a server with a model that sees, one that reads text alone, a slow one and one that dies."""
+    """Returns a server with a model that sees, one that reads text alone, a slow one and one that dies.
+
+    Another sees, thinks, calls tools and keeps the last prompt's beginning.
+    """
     models = [
         fake_model(EYES, folder, capability="vision", is_writer=True, fail_on="FAIL"),
         fake_model(WORDS, folder, capability="generate", is_writer=True),
@@ -28,6 +31,15 @@ def chat_server(folder: Path) -> RunningServer:
             SLOW, folder, capability="vision", runner="process", is_writer=True, delay_s_per_token=WORD_S
         ),
         fake_model(DEADLY, folder, capability="vision", runner="process", is_writer=True, crash_on="CRASH"),
+        fake_model(
+            AGENT,
+            folder,
+            capability="vision",
+            is_writer=True,
+            thinks=True,
+            calls_tools=True,
+            keeps_prefix=True,
+        ),
         fake_model("embedder", folder),
     ]
     models = [table.replace("dimensions = 8\n", "").replace('"inline"', '"thread"') for table in models[:-1]]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
-from turbov2.types import ImagePart, PromptMessage, Sampling, TextPart
+import pytest
+
+from turbov2.errors import InvalidRequest
+from turbov2.types import ImagePart, PromptMessage, Sampling, TextPart, ToolCallPart
 from turbov2.wire._conversation import Conversation
 from turbov2.wire._http import Limits
 
@@ -29,6 +32,32 @@ def test_one_side_has_one_turn_with_a_line_for_each_text() -> None:
         PromptMessage("user", (TextPart("a\nb"), ImagePart(0), ImagePart(1), TextPart("b\na"))),
         PromptMessage("assistant", (TextPart("b"),)),
     )
+
+
+def test_results_stand_in_the_order_of_their_calls_and_what_they_show_behind_them() -> None:
+    conversation = Conversation(LIMITS)
+    calls = [conversation.call(call_id, "f", {"n": 1}, "c") for call_id in ("a", "b")]
+    conversation.say("assistant", calls, "t")
+    conversation.answer("b", [conversation.text("2", "t"), conversation.image(b"1", "i")])
+    conversation.answer("x", [])
+    conversation.answer("a", [conversation.text("1", "t")])
+    conversation.say("user", [conversation.text("go on", "t")], "t")
+    assert told(conversation) == (
+        PromptMessage("assistant", (ToolCallPart("a", "f", '{"n":1}'), ToolCallPart("b", "f", '{"n":1}'))),
+        PromptMessage("tool", (TextPart("1"),), "a", "f"),
+        PromptMessage("tool", (TextPart("2"),), "b", "f"),
+        PromptMessage("tool", (), "x", ""),
+        PromptMessage("user", (TextPart("What f showed:"), ImagePart(0), TextPart("go on"))),
+    )
+
+
+def test_arguments_are_an_object_or_its_text() -> None:
+    conversation = Conversation(LIMITS)
+    for arguments, text in (({"a": 1}, '{"a":1}'), ('{"a": [1]}', '{"a":[1]}'), ("", "{}"), (None, "{}")):
+        assert conversation.call("a", "f", arguments, "c").arguments == text
+    for arguments in ("{", "[1]", [1], 1):
+        with pytest.raises(InvalidRequest, match="^c is "):
+            conversation.call("a", "f", arguments, "c")
 
 
 def seconds_to_tell(n_turns: int) -> float:

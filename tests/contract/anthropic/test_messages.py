@@ -91,7 +91,7 @@ def test_the_answer(server: RunningServer) -> None:
 def test_a_stream_event_for_event(server: RunningServer) -> None:
     whole = ask(server, image(png()), LONG).json()
     events = events_of(server, image(png()), LONG)
-    start, block, ping, *deltas, stop, delta, end = events
+    start, ping, block, *deltas, stop, delta, end = events
     assert start["message"].pop("id").startswith("msg_")
     assert start == {
         "type": "message_start",
@@ -227,14 +227,19 @@ BAD: list[tuple[dict[str, Any], int, str, str]] = [
     ({"messages": [say(document(URL))]}, 400, "invalid_request_error", "not fetched"),
     ({"messages": [say(document({"type": "file"}))]}, 400, "invalid_request_error", "expected base64"),
     ({"messages": [say({"type": "video"})]}, 400, "invalid_request_error", "'video'"),
-    ({"messages": [say({"type": "tool_result", "tool_use_id": "x"})]}, 400, "invalid_request_error",
-     "tools cannot be called yet"),
+    ({"messages": [say({"type": "tool_use", "id": "x"}, role="assistant")]}, 400, "invalid_request_error",
+     "names no tool"),
+    ({"messages": [say({"type": "tool_use", "id": "x", "name": "f", "input": {}}, role="assistant")]}, 400,
+     "invalid_request_error", "ends with a call"),
     ({"messages": [say(image(png()), role="assistant")]}, 400, "invalid_request_error", "only a user"),
     ({"messages": [say(*[image(png())] * 5)]}, 400, "invalid_request_error", "has 5 images, the limit is 4"),
-    ({"tools": [{"name": "f", "input_schema": {}}]}, 400, "invalid_request_error",
-     "tools cannot be called yet"),
-    ({"tool_choice": {"type": "any"}}, 400, "invalid_request_error", "tools cannot be called yet"),
-    ({"output_config": {"format": {"type": "json_schema"}}}, 400, "invalid_request_error", "schema"),
+    ({"tools": [{"input_schema": {}}]}, 400, "invalid_request_error", "tools[0].name is required"),
+    ({"tools": [{"name": "f"}, {"name": "f"}]}, 400, "invalid_request_error", "same name"),
+    ({"tool_choice": {"type": "any"}}, 400, "invalid_request_error", "tools is empty"),
+    ({"tool_choice": {"type": "tool", "name": "g"}, "tools": [{"name": "f"}]}, 400, "invalid_request_error",
+     "'g', which is not among tools"),
+    ({"tool_choice": {"type": "some"}}, 400, "invalid_request_error", "'some'"),
+    ({"output_config": {"format": {"type": "grammar"}}}, 400, "invalid_request_error", "json_schema"),
     ({"temperature": 1.5}, 400, "invalid_request_error", "from 0 to 1"),
     ({"stop_sequences": [""]}, 400, "invalid_request_error", "stop_sequences"),
     ({"messages": [say("a FAIL")]}, 500, "api_error", "told to fail"),
@@ -260,12 +265,6 @@ def test_documents_within_documents_are_refused_however_deep(server: RunningServ
         nested = document({"type": "content", "content": [nested]})
         if depth in (0, 149):
             assert "texts and images" in anthropic_error(ask(server, nested), 400)["message"]
-
-
-def test_tokens_are_not_counted_beforehand(server: RunningServer) -> None:
-    answer = server.http.post(f"{PATH}/count_tokens", json={"model": EYES, "messages": [say("a")]})
-    assert anthropic_error(answer, 501)["type"] == "api_error"
-    assert answer.headers["x-should-retry"] == "false"
 
 
 def test_unknown_models_and_paths_in_its_shape(server: RunningServer) -> None:

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from turbov2.errors import InvalidRequest
-from turbov2.types import ChatRequest, Finish, Part, Role, Sampling
+from turbov2.types import (
+    ChatRequest,
+    Finish,
+    Sampling,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+)
 from turbov2.wire._body import parse_json
 from turbov2.wire._chat import Answer
 from turbov2.wire._conversation import Conversation
 from turbov2.wire._http import Limits
-from turbov2.wire._media import unpack_file
+from turbov2.wire._json_objects import object_text
 from turbov2.wire._sampling import parse_max_tokens, parse_stops, within
-from turbov2.wire.anthropic.schema import Block, Message, MessagesBody, Source
+from turbov2.wire._tools import check_tools, parse_tool
+from turbov2.wire.anthropic import schema
+from turbov2.wire.anthropic.blocks import say_message, say_system
+from turbov2.wire.anthropic.schema import MessagesBody, Thinking
+
+T = TypeVar("T")
 
 _BODY = msgspec.json.Decoder(MessagesBody)
-_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
-_THOUGHTS = ("thinking", "redacted_thinking")  # of earlier turns, from models that think
-_TOOLS = ("tool_use", "tool_result", "server_tool_use")
+_THINKS = {"enabled": True, "disabled": False, "adaptive": None, "between_tools": None}
+SIGNATURE = "unsigned"  # clients send it back as it is, and some send only thoughts that have one
 
 
 class AskedMessage(msgspec.Struct, frozen=True):
@@ -30,33 +44,39 @@ class AskedMessage(msgspec.Struct, frozen=True):
     request: ChatRequest
     model: str  # as the request spells it
     is_streamed: bool
+    shows_thinking: bool
     id: str
 
 
 def parse_messages(body: bytes, limits: Limits) -> AskedMessage:
     """Returns what is asked for. Raises: InvalidRequest naming the field."""
     asked = parse_json(body, _BODY)
-    for name, is_here in (("model", bool(asked.model)), ("max_tokens", asked.max_tokens is not None)):
-        if not is_here:
-            raise InvalidRequest(f"{name}: field required", param=name)
-    _check_supported(asked)
-    conversation = Conversation(limits)
-    if asked.system:
-        conversation.say("system", _parts(conversation, asked.system, "system"), "system")
-    for index, message in enumerate(asked.messages or ()):
-        _say(conversation, message, f"messages[{index}]")
-    if not asked.messages:
-        raise InvalidRequest("messages is empty: send at least one of role user", param="messages")
-    model = asked.model or ""
-    request = conversation.request(model, _sampling(asked))
-    return AskedMessage(request, model, bool(asked.stream), f"msg_{secrets.token_hex(12)}")
+    model = _required(asked.model, "model")
+    _required(asked.max_tokens, "max_tokens")
+    is_thinking = asked.thinking is not None and asked.thinking.type != "disabled"
+    return AskedMessage(
+        request=_request(asked, model, limits),
+        model=model,
+        is_streamed=bool(asked.stream),
+        shows_thinking=is_thinking and asked.thinking is not None and asked.thinking.display != "omitted",
+        id=f"msg_{secrets.token_hex(12)}",
+    )
+
+
+def parse_counting(body: bytes, limits: Limits) -> ChatRequest:
+    """Returns the conversation whose tokens are to be counted. Raises: InvalidRequest naming the field."""
+    asked = parse_json(body, _BODY)
+    return _request(asked, _required(asked.model, "model"), limits)
 
 
 def render_message(asked: AskedMessage, answer: Answer) -> bytes:
     """Returns the whole answer."""
     finish = answer.result.finish
     reason, sequence = stop_of(finish)
-    content = [{"type": "text", "text": answer.text}]
+    blocks = [
+        _block(part) for part in answer.parts if asked.shows_thinking or not isinstance(part, ThinkingPart)
+    ]
+    content = blocks or [text_block()]
     return msgspec.json.encode(message_of(asked, content, reason, sequence, usage_of(finish)))
 
 
@@ -80,34 +100,117 @@ def message_of(
     }
 
 
+def text_block(text: str = "") -> dict[str, Any]:
+    """Returns a block of words."""
+    return {"type": "text", "text": text}
+
+
+def thinking_block(thinking: str = "", signature: str = "") -> dict[str, Any]:
+    """Returns a block of thoughts."""
+    return {"type": "thinking", "thinking": thinking, "signature": signature}
+
+
+def call_block(call_id: str, name: str, arguments: str = "{}") -> dict[str, Any]:
+    """Returns a block that calls a tool. arguments: a JSON object as text."""
+    return {
+        "type": "tool_use",
+        "id": f"toolu_{call_id}",
+        "name": name,
+        "input": msgspec.Raw(arguments.encode()),
+    }
+
+
 def stop_of(finish: Finish) -> tuple[str, str | None]:
     """Returns why the answer ended, and the stop text that ended it."""
+    if finish.reason == "tool_calls":
+        return "tool_use", None
     if finish.stopped_by is not None:
         return "stop_sequence", finish.stopped_by
     return ("max_tokens" if finish.reason == "length" else "end_turn"), None
 
 
 def usage_of(finish: Finish) -> dict[str, int]:
-    """Returns the tokens. Nothing is cached; many readers add those counts up, so they are there."""
+    """Returns the tokens; those that were not read again are counted apart, and nothing is sold as kept."""
     return {
-        "input_tokens": finish.n_prompt_tokens,
+        "input_tokens": finish.n_prompt_tokens - finish.n_cached_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "cache_read_input_tokens": finish.n_cached_tokens,
         "output_tokens": finish.n_output_tokens,
     }
 
 
-def _check_supported(asked: MessagesBody) -> None:
-    """Raises: InvalidRequest for what would change the answer and is not built."""
-    has_choice = asked.tool_choice is not None and asked.tool_choice.type not in ("auto", "none")
-    for name, is_asked in (("tools", bool(asked.tools)), ("tool_choice", has_choice)):
-        if is_asked:
-            raise InvalidRequest(f"{name}: tools cannot be called yet; leave them out", param=name)
-    if asked.output_config is not None and asked.output_config.format:
-        raise InvalidRequest(
-            "output_config.format: answers cannot be held to a schema yet; leave it out",
-            param="output_config.format",
-        )
+def _request(asked: MessagesBody, model: str, limits: Limits) -> ChatRequest:
+    conversation = Conversation(limits)
+    if asked.system:
+        say_system(conversation, asked.system)
+    for index, message in enumerate(asked.messages or ()):
+        say_message(conversation, message, f"messages[{index}]")
+    if not asked.messages:
+        raise InvalidRequest("messages is empty: send at least one of role user", param="messages")
+    tools, choice = _tools(asked)
+    return replace(
+        conversation.request(model, _sampling(asked)),
+        tools=tools,
+        choice=choice,
+        schema=_schema(asked),
+        thinks=_thinks(asked.thinking),
+    )
+
+
+def _block(part: TextPart | ThinkingPart | ToolCallPart) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return text_block(part.text)
+    if isinstance(part, ThinkingPart):
+        return thinking_block(part.text, SIGNATURE)
+    return call_block(part.id, part.name, part.arguments)
+
+
+def _tools(asked: MessagesBody) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """Returns the client's own tools: those of the provider (web search and the like) are not here.
+
+    Raises: InvalidRequest.
+    """
+    own = [(tool, f"tools[{at}]") for at, tool in enumerate(asked.tools or ()) if not _is_providers(tool)]
+    tools = tuple(parse_tool(each.name, each.description, each.input_schema, where) for each, where in own)
+    choice = _choice(asked.tool_choice or schema.ToolChoice())
+    if len(own) < len(asked.tools or ()) and choice.name not in {tool.name for tool in tools}:
+        choice = replace(choice, kind="auto" if not tools or choice.name else choice.kind, name="")
+    check_tools(tools, choice)
+    return tools, choice
+
+
+def _is_providers(tool: schema.Tool) -> bool:
+    return tool.type not in (None, "custom") and tool.input_schema is None
+
+
+def _choice(asked: schema.ToolChoice) -> ToolChoice:
+    is_parallel = not asked.disable_parallel_tool_use
+    match asked.type:
+        case "auto":
+            return ToolChoice(is_parallel=is_parallel)
+        case "none":
+            return ToolChoice("none")
+        case "any":
+            return ToolChoice("required", is_parallel=is_parallel)
+        case "tool":
+            return ToolChoice("required", _required(asked.name, "tool_choice.name"), is_parallel)
+    raise InvalidRequest(
+        f"tool_choice.type is '{asked.type[:40]}', expected auto, any, tool or none", param="tool_choice.type"
+    )
+
+
+def _schema(asked: MessagesBody) -> str | None:
+    format = asked.output_config.format if asked.output_config is not None else None
+    if not format:
+        return None
+    if format.get("type") != "json_schema":
+        raise InvalidRequest("output_config.format.type is not json_schema", param="output_config.format")
+    return object_text(format.get("schema"), "output_config.format.schema")
+
+
+def _thinks(thinking: Thinking | None) -> bool | None:
+    """Returns whether to think first: who does not ask for it gets none, as with the provider's models."""
+    return _THINKS.get(thinking.type) if thinking is not None else False
 
 
 def _sampling(asked: MessagesBody) -> Sampling:
@@ -120,66 +223,7 @@ def _sampling(asked: MessagesBody) -> Sampling:
     )
 
 
-def _say(conversation: Conversation, message: Message, name: str) -> None:
-    role = _ROLES.get(message.role)
-    if role is None:
-        raise InvalidRequest(
-            f"{name}.role is '{message.role[:40]}', expected user or assistant", param=f"{name}.role"
-        )
-    if role == "system" and conversation.is_begun:
-        role = (
-            "user"  # coding agents remind of rules midway; many templates know one system message, in front
-        )
-    conversation.say(role, _parts(conversation, message.content, f"{name}.content"), name)
-
-
-def _parts(conversation: Conversation, content: str | list[Block], name: str) -> list[Part]:
-    if isinstance(content, str):
-        return [conversation.text(content, name)]
-    blocks = [(block, f"{name}[{index}]") for index, block in enumerate(content)]
-    return [part for block, where in blocks for part in _block(conversation, block, where)]
-
-
-def _block(conversation: Conversation, block: Block, name: str) -> list[Part]:
-    if block.type == "text":
-        if block.text is None:
-            raise InvalidRequest(f"{name}.text: field required", param=f"{name}.text")
-        return [conversation.text(block.text, f"{name}.text")]
-    if block.type in _THOUGHTS:
-        return []
-    if block.type in _TOOLS:
-        raise InvalidRequest(f"{name} is of type {block.type}, and tools cannot be called yet", param=name)
-    if block.type not in ("image", "document"):
-        raise InvalidRequest(
-            f"{name}.type is '{block.type[:40]}', expected text, image or document", param=f"{name}.type"
-        )
-    if block.source is None:
-        raise InvalidRequest(f"{name}.source: field required", param=f"{name}.source")
-    if block.type == "image":
-        return [conversation.image(_file(block.source, f"{name}.source"), f"{name}.source")]
-    said = [
-        conversation.text(text, f"{name}.{field}")
-        for field, text in (("title", block.title), ("context", block.context))
-        if text
-    ]
-    return [*said, *_document(conversation, block.source, f"{name}.source")]
-
-
-def _document(conversation: Conversation, source: Source, name: str) -> list[Part]:
-    """Returns a document's words, or each of its pages as an image."""
-    if source.type == "text":
-        return [conversation.text(source.data or "", f"{name}.data")]
-    if source.type == "content":
-        content = source.content or ""
-        if any(block.type not in ("text", "image") for block in content if isinstance(block, Block)):
-            raise InvalidRequest(f"{name}.content holds more than texts and images", param=f"{name}.content")
-        return _parts(conversation, content, f"{name}.content")
-    return [conversation.image(_file(source, name), name, has_all_pages=True)]
-
-
-def _file(source: Source, name: str) -> bytes:
-    if source.type == "base64":
-        return unpack_file(source.data, f"{name}.data")
-    if source.type == "url":
-        raise InvalidRequest(f"{name} is a URL, and URLs are not fetched here; send base64", param=name)
-    raise InvalidRequest(f"{name}.type is '{source.type[:40]}', expected base64", param=f"{name}.type")
+def _required(value: T | None, name: str) -> T:
+    if value is None or value == "":
+        raise InvalidRequest(f"{name}: field required", param=name)
+    return value

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from turbov2.engine.protocol import Engine
-from turbov2.errors import NotSupported
 from turbov2.wire._body import parse_aside
 from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._http import Request, Response, Route
-from turbov2.wire.anthropic.adapt import parse_messages, render_message
+from turbov2.wire.anthropic.adapt import parse_counting, parse_messages, render_message
 from turbov2.wire.anthropic.stream import MessageEvents
 
 
@@ -20,7 +21,7 @@ class AnthropicRoutes:
         self._engine = engine
 
     async def messages(self, request: Request) -> Response:
-        """POST /v1/messages. Text, images and PDFs in, the answer whole or event by event."""
+        """POST /v1/messages. A conversation in, the answer whole or event by event."""
         parse = partial(parse_messages, limits=request.limits)
         asked = await parse_aside(await request.body(), parse)
         events = self._engine.chat(asked.request, request.context)
@@ -29,8 +30,11 @@ class AnthropicRoutes:
         return Response(render_message(asked, await whole_answer(events)))
 
     async def count_tokens(self, request: Request) -> Response:
-        """POST /v1/messages/count_tokens: not yet; clients then estimate."""
-        raise NotSupported("tokens are not counted beforehand here; `usage` of an answer tells them")
+        """POST /v1/messages/count_tokens: what an answer would read, with its template, tools and images."""
+        parse = partial(parse_counting, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        n_tokens = await self._engine.count_tokens(asked, request.context)
+        return Response(msgspec.json.encode({"input_tokens": n_tokens}))
 
 
 def routes(engine: Engine) -> list[Route]:

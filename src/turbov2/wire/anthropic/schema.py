@@ -20,9 +20,17 @@ class Block(msgspec.Struct):
 
     type: str
     text: str | None = None
-    source: Source | None = None
+    source: Source | Any = None  # of a search's result: where it was found
     title: str | None = None
     context: str | None = None
+    thinking: str | None = None
+    id: str | None = None  # this and the next two: a call
+    name: str | None = None
+    input: dict[str, Any] | None = None
+    tool_use_id: str | None = None  # this and the next two: what it came to
+    content: str | list[Block] | Any = None
+    is_error: bool | None = None
+    tool_name: str | None = None  # of a reference to a tool
 
 
 class Message(msgspec.Struct):
@@ -30,6 +38,22 @@ class Message(msgspec.Struct):
 
     role: str
     content: str | list[Block]
+
+
+class Tool(msgspec.Struct):
+    """A tool. One of the provider's own has a dated `type` and no schema."""
+
+    name: str | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    type: str | None = None
+
+
+class Thinking(msgspec.Struct):
+    """`thinking`."""
+
+    type: str = "disabled"
+    display: str | None = None
 
 
 class OutputConfig(msgspec.Struct):
@@ -42,6 +66,8 @@ class ToolChoice(msgspec.Struct):
     """`tool_choice`."""
 
     type: str = "auto"
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
 
 
 class MessagesBody(msgspec.Struct):
@@ -56,6 +82,7 @@ class MessagesBody(msgspec.Struct):
     top_p: float | None = None
     top_k: int | None = None
     stop_sequences: list[str] | None = None
-    tools: list[Any] | None = None
+    tools: list[Tool] | None = None
+    thinking: Thinking | None = None
     tool_choice: ToolChoice | None = None
     output_config: OutputConfig | None = None
