@@ -18,6 +18,12 @@ from tests.support.pdfs import pdf
 from tests.support.server import RunningServer, openai_error
 
 PATH = "/v1/chat/completions"
+USAGE = {
+    "prompt_tokens": 4,
+    "completion_tokens": 4,
+    "total_tokens": 8,
+    "prompt_tokens_details": {"cached_tokens": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +70,7 @@ def test_the_answer(server: RunningServer) -> None:
         "model": EYES,
         "system_fingerprint": None,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8},
+        "usage": USAGE,
     }
 
 
@@ -167,19 +173,22 @@ BAD: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"messages": []}, 400, "messages is empty", "messages"),
     ({"messages": None}, 400, "messages is empty", "messages"),
     ({"messages": [{"role": "robot", "content": "a"}]}, 400, "'robot'", "messages[0].role"),
-    ({"messages": [{"role": "tool", "content": "a"}]}, 400, "tools cannot be called yet", "messages[0]"),
+    ({"messages": [{"role": "function", "content": "a"}]}, 400, "call of a tool", "messages[0]"),
     ({"messages": [{"role": "user", "content": 5}]}, 400, "messages[0].content", "messages"),
     ({"messages": [say({"type": "input_audio"})]}, 400, "'input_audio'", "messages[0].content[0].type"),
     ({"messages": [say({"type": "text"})]}, 400, "required", "messages[0].content[0].text"),
     ({"messages": [say(image(png()), role="system")]}, 400, "only a user shows one", "messages[0]"),
     ({"messages": [say("a" * 1_000_001)]}, 400, "TURBOV2_MAX_TEXT_CHARS", "messages[0].content[0].text"),
     ({"messages": [say(*[image(png())] * 5)]}, 400, "has 5 images, the limit is 4", "images"),
-    ({"tools": [{"type": "function"}]}, 400, "tools cannot be called yet", "tools"),
-    ({"response_format": {"type": "json_object"}}, 400, "json_object", "response_format"),
+    ({"tools": [{"type": "function"}]}, 400, "expected a function", "tools[0]"),
+    ({"tools": [{"type": "function", "function": {}}]}, 400, "name is required", "tools[0].name"),
+    ({"tool_choice": "required"}, 400, "tools is empty", "tool_choice"),
+    ({"tool_choice": "some"}, 400, "'some'", "tool_choice"),
+    ({"functions": [{"name": "f"}]}, 400, "send them as tools", "functions"),
+    ({"response_format": {"type": "xml"}}, 400, "'xml'", "response_format"),
     ({"n": 2}, 400, "one answer", "n"),
     ({"logprobs": True}, 400, "probabilities", "logprobs"),
-    ({"presence_penalty": 0.5}, 400, "repetition_penalty", "presence_penalty"),
-    ({"frequency_penalty": -1}, 400, "repetition_penalty", "frequency_penalty"),
+    ({"presence_penalty": 2.5}, 400, "from -2 to 2", "presence_penalty"),
     ({"temperature": 3}, 400, "from 0 to 2", "temperature"),
     ({"max_tokens": 0}, 400, "at least 1", "max_tokens"),
     ({"stop": ["a"] * 17}, 400, "up to 16", "stop"),

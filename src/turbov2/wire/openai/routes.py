@@ -12,7 +12,7 @@ from turbov2.wire._body import parse_aside, parse_json
 from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._http import Request, Response, Route
 from turbov2.wire._live import LivePlaces
-from turbov2.wire.openai import adapt, chat
+from turbov2.wire.openai import adapt, chat, chat_answers, completions, response_answers, responses
 from turbov2.wire.openai.audio import AudioRoutes
 from turbov2.wire.openai.models import model_object, render_models
 from turbov2.wire.openai.realtime_routes import RealtimeRoutes
@@ -38,13 +38,31 @@ class OpenAIRoutes:
         return Response(adapt.render_embeddings(model, result, adapt.parse_encoding(body)))
 
     async def chat(self, request: Request) -> Response:
-        """POST /v1/chat/completions. Text and images in, the answer whole or as it is written."""
+        """POST /v1/chat/completions. A conversation in, the answer whole or as it is written."""
         parse = partial(chat.parse_chat, limits=request.limits)
         asked = await parse_aside(await request.body(), parse)
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
-            return await stream_answer(events, chat.Chunks(asked))
-        return Response(chat.render_chat(asked, await whole_answer(events)))
+            return await stream_answer(events, chat_answers.Chunks(asked))
+        return Response(chat_answers.render_chat(asked, await whole_answer(events)))
+
+    async def completions(self, request: Request) -> Response:
+        """POST /v1/completions. A prompt in, without the model's template, and what follows it."""
+        parse = partial(completions.parse_completion, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        events = self._engine.chat(asked.request, request.context)
+        if asked.is_streamed:
+            return await stream_answer(events, completions.CompletionChunks(asked))
+        return Response(completions.render_completion(asked, await whole_answer(events)))
+
+    async def responses(self, request: Request) -> Response:
+        """POST /v1/responses. A conversation in, items out, whole or as they are written."""
+        parse = partial(responses.parse_response, limits=request.limits)
+        asked = await parse_aside(await request.body(), parse)
+        events = self._engine.chat(asked.request, request.context)
+        if asked.is_streamed:
+            return await stream_answer(events, response_answers.ResponseEvents(asked))
+        return Response(response_answers.render_response(asked, await whole_answer(events)))
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
@@ -70,6 +88,8 @@ def routes(engine: Engine, default_embed_model: str, uploads: Spools, places: Li
     return [
         Route("/v1/embeddings", ("POST",), openai.embeddings, "openai"),
         Route("/v1/chat/completions", ("POST",), openai.chat, "openai"),
+        Route("/v1/completions", ("POST",), openai.completions, "openai"),
+        Route("/v1/responses", ("POST",), openai.responses, "openai"),
         Route("/v1/audio/transcriptions", ("POST",), audio.transcriptions, "openai"),
         Route("/v1/audio/translations", ("POST",), audio.translations, "openai"),
         Route("/v1/realtime", ("GET",), realtime.realtime, "openai", is_unbounded=True, is_socket=True),
