@@ -140,13 +140,9 @@ class TestBoth:
             ({"model": "nope"}, 404, "not found"),
             ({"model": "embedder-of-none"}, 404, "not found"),
             ({"model": "wordllama-256d"}, 400, '"wordllama-256d" does not support'),
-            ({"think": True}, 400, '"eyes" does not support thinking'),
-            ({"think": "high"}, 400, "does not support thinking"),
-            ({"tools": [{"type": "function"}]}, 400, "does not support tools"),
-            ({"format": "json"}, 400, "format is not supported yet"),
-            ({"format": {"type": "object"}}, 400, "format is not supported yet"),
+            ({"format": "xml"}, 400, "format is 'xml', expected 'json' or a JSON schema"),
             ({"logprobs": True}, 400, "logprobs"),
-            ({"options": {"presence_penalty": 1}}, 400, "repeat_penalty"),
+            ({"options": {"presence_penalty": 3}}, 400, "from -2 to 2"),
             ({"options": {"temperature": -1}}, 400, "from 0 to 2"),
             ({"options": {"num_predict": 1e300}}, 400, "num_predict"),
             ({"options": {"temperature": "warm"}}, 400, "temperature"),
@@ -205,7 +201,8 @@ def test_a_system_message_of_generate(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"raw": True}, "template"),
+        ({"raw": True, "system": "a"}, "raw takes a prompt alone, without system"),
+        ({"raw": True, "images": ["aaaa"]}, "without images"),
         ({"template": "{{ .Prompt }}"}, "template"),
         ({"context": [1, 2]}, "/api/chat"),
         ({"suffix": "}"}, "does not support insert"),
@@ -218,8 +215,8 @@ def test_what_generate_refuses(server: RunningServer, fields: dict[str, Any], sa
 @pytest.mark.parametrize(
     ("message", "says"),
     [
-        ({"role": "tool", "content": "5"}, "does not support tools"),
-        ({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}, "does not support tools"),
+        ({"role": "assistant", "tool_calls": [{"function": {}}]}, "names no tool"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}, "ends with a call"),
         ({"role": "robot", "content": "a"}, "messages[0].role is 'robot'"),
         ({"role": "system", "images": ["aaaa"]}, "only a user shows one"),
         ({"content": "a"}, "role"),

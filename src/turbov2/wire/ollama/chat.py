@@ -1,29 +1,29 @@
-"""POST /api/chat, POST /api/generate ↔ canonical requests and events. Pure but for the time of a line."""
+"""POST /api/chat, POST /api/generate → canonical requests. Pure."""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from turbov2.errors import InvalidRequest, NotCapable, TurboError
-from turbov2.types import AnswerDelta, ChatRequest, ChatResult, Part, Role, Sampling, TextDelta
+from turbov2.errors import InvalidRequest, NotCapable
+from turbov2.types import ChatRequest, Sampling, Tool, ToolChoice
 from turbov2.wire._body import parse_json
-from turbov2.wire._chat import Answer
 from turbov2.wire._conversation import Conversation
-from turbov2.wire._http import NDJSON, Limits
+from turbov2.wire._http import Limits
+from turbov2.wire._json_objects import object_text
 from turbov2.wire._keep_alive import parse_keep_alive_s
-from turbov2.wire._lines import json_line
-from turbov2.wire._media import unpack_file
 from turbov2.wire._sampling import MAX_TOKENS, parse_seed, parse_stops, within
-from turbov2.wire.ollama.schema import ChatBody, ChatMessage, GenerateBody, Number, Options, WritingBody
+from turbov2.wire._tools import check_tools, parse_tool
+from turbov2.wire.ollama import schema
+from turbov2.wire.ollama.schema import ChatBody, GenerateBody, Number, Options, WritingBody
+from turbov2.wire.ollama.turns import Turns, images_of
 
 Verb = Literal["chat", "generate"]
 
 _CHAT = msgspec.json.Decoder(ChatBody)
 _GENERATE = msgspec.json.Decoder(GenerateBody)
-_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 _ANY = 2.0**53  # a number of any size that JSON's clients mean as a whole one
 
 
@@ -39,14 +39,15 @@ class AskedText(msgspec.Struct, frozen=True):
 
 
 def parse_chat(body: bytes, limits: Limits) -> AskedText:
-    """Returns what POST /api/chat is asked for. Raises: InvalidRequest, NotCapable."""
+    """Returns what POST /api/chat is asked for. Raises: InvalidRequest."""
     asked = parse_json(body, _CHAT)
     if not asked.model:
         raise InvalidRequest("model is required", param="model")
     conversation = Conversation(limits)
+    turns = Turns(conversation)
     for index, message in enumerate(asked.messages or ()):
-        _say(conversation, message, asked.model, f"messages[{index}]")
-    return _asked("chat", asked, conversation if asked.messages else None)
+        turns.say(message, f"messages[{index}]")
+    return _asked("chat", asked, conversation if asked.messages else None, tools=_tools(asked.tools or []))
 
 
 def parse_generate(body: bytes, limits: Limits) -> AskedText:
@@ -58,130 +59,73 @@ def parse_generate(body: bytes, limits: Limits) -> AskedText:
         conversation = Conversation(limits)
         if asked.system:
             conversation.say("system", [conversation.text(asked.system, "system")], "system")
-        images = _images(conversation, asked.images, "images")
+        images = images_of(conversation, asked.images, "images")
         conversation.say("user", [*images, conversation.text(asked.prompt, "prompt")], "prompt")
-    return _asked("generate", asked, conversation, asked.prompt or "")
+    return _asked("generate", asked, conversation, asked.prompt or "", is_raw=bool(asked.raw))
 
 
-def render_text(asked: AskedText, answer: Answer) -> bytes:
-    """Returns the whole answer as one object."""
-    return msgspec.json.encode(_line(asked, answer.text) | _last(answer.result))
-
-
-def render_done(asked: AskedText, reason: str, text: str = "") -> bytes:
-    """Returns the one object that answers a request which loads, unloads or judges."""
-    return msgspec.json.encode(_line(asked, text) | {"done": True, "done_reason": reason})
-
-
-class Lines:
-    """The answer as lines of JSON."""
-
-    media_type = NDJSON
-    heartbeat = b""
-
-    def __init__(self, asked: AskedText) -> None:
-        self._asked = asked
-
-    def head(self) -> bytes:
-        """Returns nothing: the first piece comes first."""
-        return b""
-
-    def delta(self, delta: AnswerDelta) -> bytes:
-        """Returns the line of the next words."""
-        return json_line(_line(self._asked, delta.text)) if isinstance(delta, TextDelta) else b""
-
-    def end(self, result: ChatResult) -> bytes:
-        """Returns the last line, with what was counted and measured."""
-        return json_line(_line(self._asked, "") | _last(result))
-
-    def error(self, error: TurboError) -> bytes:
-        """Returns the line that clients raise."""
-        return json_line({"error": error.message})
-
-
-def _line(asked: AskedText, text: str) -> dict[str, Any]:
-    is_chat = asked.verb == "chat"
-    told = {"message": {"role": "assistant", "content": text}} if is_chat else {"response": text}
-    return {"model": asked.model, "created_at": dt.datetime.now(dt.UTC), **told, "done": False}
-
-
-def _last(result: ChatResult) -> dict[str, Any]:
-    """Returns the fields of the last line; as with Ollama's server, a number that is 0 is left out."""
-    finish = result.finish
-    numbers = {
-        "total_duration": result.total_ns,
-        "load_duration": result.load_ns,
-        "prompt_eval_count": finish.n_prompt_tokens,
-        "prompt_eval_duration": finish.prompt_ns,
-        "eval_count": finish.n_output_tokens,
-        "eval_duration": finish.output_ns,
-    }
-    reason = "length" if finish.reason == "length" else "stop"
-    return {"done": True, "done_reason": reason} | {name: n for name, n in numbers.items() if n}
-
-
-def _asked(verb: Verb, body: WritingBody, conversation: Conversation | None, prompt: str = "") -> AskedText:
+def _asked(
+    verb: Verb,
+    body: WritingBody,
+    conversation: Conversation | None,
+    prompt: str = "",
+    *,
+    tools: tuple[Tool, ...] = (),
+    is_raw: bool = False,
+) -> AskedText:
     model, keep_alive_s = body.model or "", parse_keep_alive_s(body.keep_alive)
     request = None
     if conversation is not None:
-        _check_supported(body, model)
-        request = conversation.request(model, _sampling(body.options or Options()), keep_alive_s)
+        if body.logprobs:
+            raise InvalidRequest("logprobs are not told: leave it out", param="logprobs")
+        request = replace(
+            conversation.request(model, _sampling(body.options or Options()), keep_alive_s),
+            tools=tools,
+            schema=_schema(body.format),
+            thinks=None if body.think is None else bool(body.think),
+            is_raw=is_raw,
+        )
     return AskedText(verb, model, request, body.stream is not False, keep_alive_s, prompt)
 
 
-def _check_supported(body: WritingBody, model: str) -> None:
-    if body.think:
-        raise NotCapable(f'"{model}" does not support thinking', param="think")
-    if body.tools:
-        raise NotCapable(f'"{model}" does not support tools: they cannot be called yet', param="tools")
-    if body.format:
+def _tools(asked: list[schema.Tool]) -> tuple[Tool, ...]:
+    functions = [(tool.function, f"tools[{index}]") for index, tool in enumerate(asked)]
+    tools = tuple(
+        parse_tool(function.name, function.description, function.parameters, where)
+        for function, where in functions
+    )
+    check_tools(tools, ToolChoice())
+    return tools
+
+
+def _schema(format: object) -> str | None:
+    """Returns the schema that the answer has to match. Raises: InvalidRequest."""
+    if not format and format != {}:
+        return None
+    if isinstance(format, dict):
+        return object_text(format, "format")
+    if format != "json":
         raise InvalidRequest(
-            "format is not supported yet: answers are plain text; leave it out", param="format"
+            f"format is '{str(format)[:40]}', expected 'json' or a JSON schema", param="format"
         )
-    if body.logprobs:
-        raise InvalidRequest("logprobs are not told: leave it out", param="logprobs")
+    return "{}"
 
 
 def _check_prompt(body: GenerateBody) -> None:
     if body.suffix:
         raise NotCapable(f'"{body.model}" does not support insert', param="suffix")
     for name, has_it, instead in (
-        ("raw", body.raw, "prompts go through the model's own template"),
-        ("template", body.template, "prompts go through the model's own template"),
+        ("template", body.template, "prompts go through the model's own template, or with raw through none"),
         ("context", body.context, "send the turns to /api/chat"),
     ):
         if has_it:
             raise InvalidRequest(f"{name} is not supported: {instead}; leave it out", param=name)
-
-
-def _say(conversation: Conversation, message: ChatMessage, model: str, name: str) -> None:
-    said = message.role.lower()
-    if said == "tool" or message.tool_calls:
-        raise NotCapable(f'"{model}" does not support tools: they cannot be called yet', param=name)
-    role = _ROLES.get(said)
-    if role is None:
-        known = ", ".join(_ROLES)
-        raise InvalidRequest(f"{name}.role is '{message.role[:40]}', expected {known}", param=f"{name}.role")
-    images = _images(conversation, message.images, f"{name}.images")
-    text = conversation.text(message.content or "", f"{name}.content")
-    conversation.say(role, [*images, text], name)
-
-
-def _images(conversation: Conversation, images: list[str] | None, name: str) -> list[Part]:
-    """Returns the images, which Ollama puts in front of a turn's text."""
-    names = [f"{name}[{index}]" for index in range(len(images or ()))]
-    return [
-        conversation.image(unpack_file(image, each), each)
-        for image, each in zip(images or (), names, strict=True)
-    ]
+    for name, is_there in (("system", bool(body.system)), ("images", bool(body.images))):
+        if body.raw and is_there:
+            raise InvalidRequest(f"raw takes a prompt alone, without {name}; leave it out", param=name)
 
 
 def _sampling(options: Options) -> Sampling:
-    for name in ("presence_penalty", "frequency_penalty"):
-        if getattr(options, name):
-            raise InvalidRequest(
-                f"options.{name} is not supported: no backend has it; send repeat_penalty", param=name
-            )
     n_predict = _whole(options.num_predict, "num_predict") or 0
     top_k = _whole(options.top_k, "top_k")
     seed = _whole(options.seed, "seed")
@@ -192,6 +136,8 @@ def _sampling(options: Options) -> Sampling:
         min_p=within(options.min_p, "options.min_p", 0, 1),
         top_p=within(options.top_p, "options.top_p", 0, 1),
         repetition_penalty=within(options.repeat_penalty, "options.repeat_penalty", 0.1, 10),
+        presence_penalty=within(options.presence_penalty, "options.presence_penalty", -2, 2),
+        frequency_penalty=within(options.frequency_penalty, "options.frequency_penalty", -2, 2),
         seed=parse_seed(seed) if seed is not None and seed >= 0 else None,
         stop=parse_stops(options.stop, "options.stop"),
     )

@@ -14,7 +14,7 @@ from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._encoding import encoding_of
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._keep_alive import parse_keep_alive_s
-from turbov2.wire.ollama import adapt, chat, listing
+from turbov2.wire.ollama import adapt, answers, chat, listing
 from turbov2.wire.ollama.chat import AskedText
 from turbov2.wire.ollama.judging import parse_judging, render_judgement
 from turbov2.wire.ollama.pull import pull_frames, pull_whole
@@ -108,7 +108,7 @@ class OllamaRoutes:
         judged = parse_judging(asked.prompt, status.name, asked.keep_alive_s)
         if judged is not None and status.capability in ("embed", "rerank"):
             text = render_judgement(await self._engine.rerank(judged, request.context))
-            return Response(chat.render_done(asked, "stop", text))
+            return Response(answers.render_done(asked, "stop", text))
         return await self._write(request, asked, status)
 
     async def chat(self, request: Request) -> Response:
@@ -123,11 +123,11 @@ class OllamaRoutes:
             raise NotCapable(f'"{status.name}" does not support {asked.verb}', param="model")
         if asked.request is None:
             await self._load_or_unload(request, status.name, asked.keep_alive_s)
-            return Response(chat.render_done(asked, "unload" if asked.keep_alive_s == 0 else "load"))
+            return Response(answers.render_done(asked, "unload" if asked.keep_alive_s == 0 else "load"))
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
-            return await stream_answer(events, chat.Lines(asked))
-        return Response(chat.render_text(asked, await whole_answer(events)))
+            return await stream_answer(events, answers.Lines(asked))
+        return Response(answers.render_text(asked, await whole_answer(events)))
 
     def _runnable(self, model: str) -> ModelStatus:
         """Returns the model. Raises: ModelNotFound, ModelUnavailable."""

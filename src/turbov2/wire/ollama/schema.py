@@ -77,6 +77,34 @@ class ModelBody(msgspec.Struct):
     verbose: bool | None = None
 
 
+class Function(msgspec.Struct):
+    """A function that may be called."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct):
+    """A tool."""
+
+    function: Function
+
+
+class CalledFunction(msgspec.Struct):
+    """What a call is of. `arguments` are an object; some clients send its text, as with OpenAI's API."""
+
+    name: str | None = None
+    arguments: dict[str, Any] | str | None = None
+
+
+class ToolCall(msgspec.Struct):
+    """A call in an assistant's message."""
+
+    function: CalledFunction
+    id: str | None = None
+
+
 class WritingBody(msgspec.Struct):
     """What both routes that write take."""
 
@@ -86,23 +114,27 @@ class WritingBody(msgspec.Struct):
     options: Options | None = None
     format: str | dict[str, Any] | None = None
     think: bool | str | None = None
-    tools: list[Any] | None = None
     logprobs: bool | None = None
 
 
 class ChatMessage(msgspec.Struct):
-    """One turn."""
+    """One turn. A result names its tool as `tool_name`, or `name`, and may name its call."""
 
     role: str
     content: str | None = None
+    thinking: str | None = None
     images: list[str] | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_name: str | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
 
 
 class ChatBody(WritingBody):
     """POST /api/chat."""
 
     messages: list[ChatMessage] | None = None
+    tools: list[Tool] | None = None
 
 
 class GenerateBody(WritingBody):

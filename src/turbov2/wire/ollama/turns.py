@@ -1,0 +1,64 @@
+"""Ollama's messages → turns of a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turbov2.errors import InvalidRequest
+from turbov2.types import Part, Role, ThinkingPart
+from turbov2.wire._conversation import Conversation
+from turbov2.wire._media import unpack_file
+from turbov2.wire.ollama.schema import ChatMessage
+
+_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+
+
+class Turns:
+    """Says messages in a conversation. Calls need no ids here: a result is then of the next of its tool."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._due: list[tuple[str, str]] = []  # id and tool of the calls whose results have not come
+
+    def say(self, message: ChatMessage, name: str) -> None:
+        """Adds one message. Raises: InvalidRequest."""
+        role = _ROLES.get(message.role.lower())
+        if role is None:
+            known = ", ".join(_ROLES)
+            raise InvalidRequest(
+                f"{name}.role is '{message.role[:40]}', expected {known}", param=f"{name}.role"
+            )
+        parts = images_of(self._conversation, message.images, f"{name}.images")
+        if message.content or not message.tool_calls:
+            parts.append(self._conversation.text(message.content or "", f"{name}.content"))
+        if role == "tool":
+            self._answer(message, parts)
+            return
+        thoughts: list[Part] = [ThinkingPart(message.thinking)] if message.thinking else []
+        self._conversation.say(role, [*thoughts, *parts, *self._calls(message, name)], name)
+
+    def _calls(self, message: ChatMessage, name: str) -> list[Part]:
+        calls: list[Part] = []
+        for index, call in enumerate(message.tool_calls or ()):
+            where = f"{name}.tool_calls[{index}]"
+            call_id = call.id or where
+            part = self._conversation.call(call_id, call.function.name or "", call.function.arguments, where)
+            calls.append(part)
+            self._due.append((call_id, part.name))
+        return calls
+
+    def _answer(self, message: ChatMessage, parts: Sequence[Part]) -> None:
+        tool = message.tool_name or message.name or ""
+        due = (call for call in self._due if tool in ("", call[1]))
+        call_id = message.tool_call_id or next(due, ("", ""))[0]
+        self._due = [call for call in self._due if call[0] != call_id]
+        self._conversation.answer(call_id, parts, tool)
+
+
+def images_of(conversation: Conversation, images: Sequence[str] | None, name: str) -> list[Part]:
+    """Returns the images, which Ollama puts in front of a turn's text. Raises: InvalidRequest."""
+    names = [f"{name}[{index}]" for index in range(len(images or ()))]
+    return [
+        conversation.image(unpack_file(image, each), each)
+        for image, each in zip(images or (), names, strict=True)
+    ]
