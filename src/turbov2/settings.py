@@ -43,6 +43,15 @@ def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _parse_aliases(text: str) -> tuple[str, ...]:
+    pairs = _parse_list(text)
+    for pair in pairs:
+        name, _, model = (part.strip() for part in pair.partition("="))
+        if not name or not model or "*" in name[:-1]:
+            raise ValueError(f"'{pair}' is not NAME=MODEL, where a * may end NAME")
+    return pairs
+
+
 def _integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text) if re.fullmatch(r"[+-]?\d+", text.strip()) else None
@@ -127,6 +136,9 @@ SETTINGS: tuple[Setting, ...] = (
             "Where pulled packages and the list of installed models are kept (hub files live in HF_HOME)."),
     Setting("models_file", "TURBOV2_MODELS_FILE", "", "file", _text,
             "TOML file that adds or overrides models; empty: `models.toml` in TURBOV2_HOME, if it exists."),
+    Setting("model_aliases", "TURBOV2_MODEL_ALIASES", "", "names", _parse_aliases,
+            "Further names of models, as in `gpt-4o=smollm2-135m,claude-*=smollm2-135m`: a * at the end "
+            "stands for anything. Answers name the model that was used."),
     Setting("auto_pull", "TURBOV2_AUTO_PULL", "true", "bool", _parse_bool,
             "Fetch the weights of a catalogued, pinned model when it is first asked for."),
     Setting("default_embed_model", "TURBOV2_DEFAULT_EMBED_MODEL", "wordllama-256d", "model", _text,
@@ -225,6 +237,7 @@ class Settings(msgspec.Struct, frozen=True):
     cors_origins: tuple[str, ...]
     home: str
     models_file: str
+    model_aliases: tuple[str, ...]  # NAME=MODEL
     auto_pull: bool
     default_embed_model: str
     default_rerank_model: str

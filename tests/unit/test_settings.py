@@ -103,3 +103,11 @@ def test_what_go_refuses_is_refused(text):
 )
 def test_sizes(text, n_bytes):
     assert parse_bytes(text) == n_bytes
+
+
+def test_aliases_of_models() -> None:
+    told = load_settings({"TURBOV2_MODEL_ALIASES": "gpt-4o=a, claude-*=b"})
+    assert told.model_aliases == ("gpt-4o=a", "claude-*=b")
+    for bad in ("gpt-4o", "=a", "gpt=", "g*t=a"):
+        with pytest.raises(SettingsError, match="is not NAME=MODEL"):
+            load_settings({"TURBOV2_MODEL_ALIASES": bad})

@@ -26,7 +26,12 @@ class CatalogError(Exception):
 class Catalog:
     """All known models, in listing order. Immutable."""
 
-    def __init__(self, specs: Iterable[ModelSpec]) -> None:
+    def __init__(self, specs: Iterable[ModelSpec], stand_ins: Iterable[tuple[str, str]] = ()) -> None:
+        """stand_ins: names of models that are not here, a * at their end for any, and who answers for them.
+
+        The first that fits counts, and none does for a name of the catalogue's own.
+        """
+        self._stand_ins = [(name.lower(), model) for name, model in stand_ins]
         self._specs = {spec.name: spec for spec in specs}
         self._by_name: dict[str, ModelSpec] = {}
         for spec in self._specs.values():
@@ -36,7 +41,12 @@ class Catalog:
                     raise CatalogError(f"the name '{name}' belongs to both '{holder.name}' and '{spec.name}'")
 
     @classmethod
-    def load(cls, models_file: Path | None, overrides: Mapping[str, str]) -> Catalog:
+    def load(
+        cls,
+        models_file: Path | None,
+        overrides: Mapping[str, str],
+        stand_ins: Iterable[tuple[str, str]] = (),
+    ) -> Catalog:
         """Returns the shipped catalogue with the user's file laid over it.
 
         A name that the file uses is its own, also where a shipped model has it as an alias.
@@ -55,7 +65,7 @@ class Catalog:
                 tables[name] = {**tables.get(name, {}), **table}
         specs = [_with_override(_to_spec(name, table, origin), overrides) for name, table in tables.items()]
         claimed = {each.lower() for spec in specs if spec.name in own for each in (spec.name, *spec.aliases)}
-        return cls(spec if spec.name in own else _without(claimed, spec) for spec in specs)
+        return cls((spec if spec.name in own else _without(claimed, spec) for spec in specs), stand_ins)
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())
@@ -73,10 +83,24 @@ class Catalog:
                 f"invalid model name: at most {MAX_NAME_CHARS} characters, no control characters",
                 param="model",
             )
-        spec = self._by_name.get(name.lower().removesuffix(DEFAULT_TAG))
+        plain = name.lower().removesuffix(DEFAULT_TAG)
+        spec = self._by_name.get(plain) or self._by_name.get(self._stand_in(plain))
         if spec is None:
             raise ModelNotFound(f"model '{name}' not found", param="model")
         return spec
+
+    def stands_in_for(self, spec: ModelSpec) -> tuple[str, ...]:
+        """Returns the names, of those that stand for one model each, for which this one answers."""
+        names = dict.fromkeys(name for name, _ in self._stand_ins if not name.endswith("*"))
+        free = (name for name in names if name not in self._by_name)
+        return tuple(name for name in free if self._by_name.get(self._stand_in(name)) is spec)
+
+    def _stand_in(self, plain: str) -> str:
+        """Returns the name of the model that answers for this one; empty: none does."""
+        for name, model in self._stand_ins:
+            if plain == name or (name.endswith("*") and plain.startswith(name[:-1])):
+                return model.lower().removesuffix(DEFAULT_TAG)
+        return ""
 
 
 def _without(claimed: Collection[str], spec: ModelSpec) -> ModelSpec:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from turbov2.backends.registry import BACKENDS, missing_modules
 from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
@@ -42,6 +44,9 @@ class Shelf:
 
     def status(self, spec: ModelSpec) -> ModelStatus:
         """Returns how the model stands here. Loads and fetches nothing."""
+        return replace(self._standing(spec), stands_in_for=self.catalog.stands_in_for(spec))
+
+    def _standing(self, spec: ModelSpec) -> ModelStatus:
         reason, fix = self.obstacle(spec)
         installed = self._store.locate(spec)
         if reason:
@@ -109,7 +114,9 @@ def load_catalog(settings: Settings) -> Catalog:
     """Returns the shipped catalogue with the user's file and overrides. Raises: CatalogError."""
     chosen = Path(settings.models_file).expanduser() if settings.models_file else None
     usual = settings.home_path / "models.toml"
-    return Catalog.load(chosen or (usual if usual.is_file() else None), settings.hub_overrides)
+    pairs = (pair.partition("=") for pair in settings.model_aliases)
+    stand_ins = [(name.strip(), model.strip()) for name, _, model in pairs]
+    return Catalog.load(chosen or (usual if usual.is_file() else None), settings.hub_overrides, stand_ins)
 
 
 def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:

@@ -20,7 +20,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     """
 
     name: str
-    aliases: tuple[str, ...]
+    aliases: tuple[str, ...]  # other names of the same model
     capability: str
     backend: str
     runner: str
@@ -42,6 +42,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     n_parameters: int | None = None
     query_prompt: str = ""
     document_prompt: str = ""
+    stands_in_for: tuple[str, ...] = ()  # names of models that are not here, for which it answers
 
 
 class ResidentStatus(msgspec.Struct, frozen=True):

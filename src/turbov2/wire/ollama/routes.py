@@ -14,6 +14,7 @@ from turbov2.wire._chat import stream_answer, whole_answer
 from turbov2.wire._encoding import encoding_of
 from turbov2.wire._http import TEXT, Request, Response, Route
 from turbov2.wire._keep_alive import parse_keep_alive_s
+from turbov2.wire._served import naming
 from turbov2.wire.ollama import adapt, answers, chat, listing
 from turbov2.wire.ollama.chat import AskedText
 from turbov2.wire.ollama.judging import parse_judging, render_judgement
@@ -126,8 +127,8 @@ class OllamaRoutes:
             return Response(answers.render_done(asked, "unload" if asked.keep_alive_s == 0 else "load"))
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
-            return await stream_answer(events, answers.Lines(asked))
-        return Response(answers.render_text(asked, await whole_answer(events)))
+            return naming(await stream_answer(events, answers.Lines(asked)), status)
+        return naming(Response(answers.render_text(asked, await whole_answer(events))), status)
 
     def _runnable(self, model: str) -> ModelStatus:
         """Returns the model. Raises: ModelNotFound, ModelUnavailable."""

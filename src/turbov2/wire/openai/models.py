@@ -17,29 +17,33 @@ _MAX_LIMIT = 1000
 
 def render_models(models: Sequence[ModelStatus], query: dict[str, str]) -> bytes:
     """Returns the list; `limit`, `after_id` and `before_id` apply only when given. Raises: InvalidRequest."""
-    shown, has_more = _page(models, query)
+    listed = [(name, model) for model in models for name in (model.name, *model.stands_in_for)]
+    shown, has_more = _page(listed, query)
     return msgspec.json.encode(
         {
             "object": "list",
-            "data": [model_object(model) for model in shown],
+            "data": [model_object(model, name) for name, model in shown],
             # Anthropic's iterators stop on this; without it they would ask for ever.
             "has_more": has_more,
-            "first_id": shown[0].name if shown else None,
-            "last_id": shown[-1].name if shown else None,
+            "first_id": shown[0][0] if shown else None,
+            "last_id": shown[-1][0] if shown else None,
         }
     )
 
 
-def model_object(model: ModelStatus) -> dict[str, Any]:
-    """Returns one model in the union of both shapes. `capability` and what follows are ours."""
+def model_object(model: ModelStatus, name: str = "") -> dict[str, Any]:
+    """Returns one model in the union of both shapes. `capability` and what follows are ours.
+
+    name: of a model that is not here, for which this one answers; empty: its own.
+    """
     created = model.modified_at or _NO_DATE
     return {
-        "id": model.name,
+        "id": name or model.name,
         "object": "model",
         "created": int(created.timestamp()),
         "owned_by": "turbov2",
         "type": "model",
-        "display_name": model.name,
+        "display_name": model.name if name in ("", model.name) else f"{name} ({model.name})",
         "created_at": created,
         "lifecycle": "active",
         "capability": model.capability,
@@ -49,8 +53,10 @@ def model_object(model: ModelStatus) -> dict[str, Any]:
     }
 
 
-def _page(models: Sequence[ModelStatus], query: dict[str, str]) -> tuple[Sequence[ModelStatus], bool]:
-    names = [model.name for model in models]
+def _page(
+    models: Sequence[tuple[str, ModelStatus]], query: dict[str, str]
+) -> tuple[Sequence[tuple[str, ModelStatus]], bool]:
+    names = [name for name, _ in models]
     start, stop = 0, len(models)
     if query.get("after_id") in names:
         start = names.index(query["after_id"]) + 1

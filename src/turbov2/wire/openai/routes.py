@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from turbov2.engine.protocol import Engine
 from turbov2.spools import Spools
 from turbov2.wire._body import parse_aside, parse_json
-from turbov2.wire._chat import stream_answer, whole_answer
+from turbov2.wire._chat import Answer, Frames, stream_answer, whole_answer
 from turbov2.wire._http import Request, Response, Route
 from turbov2.wire._live import LivePlaces
+from turbov2.wire._served import naming, served_as
 from turbov2.wire.openai import adapt, chat, chat_answers, completions, response_answers, responses
 from turbov2.wire.openai.audio import AudioRoutes
 from turbov2.wire.openai.models import model_object, render_models
 from turbov2.wire.openai.realtime_routes import RealtimeRoutes
 from turbov2.wire.openai.schema import EmbeddingsBody
+
+Asked = TypeVar("Asked", chat.AskedText, responses.AskedResponse)
 
 _EMBEDDINGS = msgspec.json.Decoder(EmbeddingsBody)
 
@@ -41,28 +47,35 @@ class OpenAIRoutes:
         """POST /v1/chat/completions. A conversation in, the answer whole or as it is written."""
         parse = partial(chat.parse_chat, limits=request.limits)
         asked = await parse_aside(await request.body(), parse)
-        events = self._engine.chat(asked.request, request.context)
-        if asked.is_streamed:
-            return await stream_answer(events, chat_answers.Chunks(asked))
-        return Response(chat_answers.render_chat(asked, await whole_answer(events)))
+        return await self._write(request, asked, chat_answers.Chunks, chat_answers.render_chat)
 
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions. A prompt in, without the model's template, and what follows it."""
         parse = partial(completions.parse_completion, limits=request.limits)
         asked = await parse_aside(await request.body(), parse)
-        events = self._engine.chat(asked.request, request.context)
-        if asked.is_streamed:
-            return await stream_answer(events, completions.CompletionChunks(asked))
-        return Response(completions.render_completion(asked, await whole_answer(events)))
+        return await self._write(request, asked, completions.CompletionChunks, completions.render_completion)
 
     async def responses(self, request: Request) -> Response:
         """POST /v1/responses. A conversation in, items out, whole or as they are written."""
         parse = partial(responses.parse_response, limits=request.limits)
         asked = await parse_aside(await request.body(), parse)
+        return await self._write(
+            request, asked, response_answers.ResponseEvents, response_answers.render_response
+        )
+
+    async def _write(
+        self,
+        request: Request,
+        asked: Asked,
+        frames: Callable[[Asked], Frames],
+        render: Callable[[Asked, Answer], bytes],
+    ) -> Response:
+        model = self._engine.model(asked.model)
+        asked = replace(asked, model=served_as(asked.model, model))
         events = self._engine.chat(asked.request, request.context)
         if asked.is_streamed:
-            return await stream_answer(events, response_answers.ResponseEvents(asked))
-        return Response(response_answers.render_response(asked, await whole_answer(events)))
+            return naming(await stream_answer(events, frames(asked)), model)
+        return naming(Response(render(asked, await whole_answer(events))), model)
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
