@@ -141,6 +141,7 @@ class TestOllama:
         model = ChatOllama(model=EYES, base_url=server.base_url)
         parts: Any = [{"type": "text", "text": "it"}, {"type": "image_url", "image_url": uri(png())}]
         answer = model.invoke([{"role": "user", "content": parts}])
+        model._client._client.close()  # it has no close of its own
         assert str(answer.content).split() == ["40x30", "it"]
 
 
