@@ -89,6 +89,23 @@ def test_segments_that_overlap_become_cues_that_do_not():
     assert all(left.start < left.end <= right.start for left, right in pairwise(cues))
 
 
+@pytest.mark.parametrize(("container", "write"), [("srt", srt_of), ("webvtt", vtt_of)])
+def test_the_library_beneath_most_players_reads_every_cue(container, write):
+    av = pytest.importorskip("av", reason="needs the extra 'audio'")
+    said = [
+        segment(10.0, 20.0, LONG),
+        segment(21.0, 22.0, " 1\n2"),
+        segment(3_700.25, 3_703.0, " Добрый вечер. 你好"),
+    ]
+    cues = list(cues_of(said, STYLE))
+    text = "".join(write(cues))
+    with av.open(io.BytesIO(text.encode()), format=container) as file:
+        read = [packet for packet in file.demux(subtitles=0) if packet.pts is not None]
+    assert [bytes(packet).decode() for packet in read] == ["\n".join(cue.lines) for cue in cues]
+    times = [(cue.start_ms, cue.end_ms) for cue in cues]
+    assert [(packet.pts, packet.pts + packet.duration) for packet in read] == times
+
+
 def test_text_that_looks_like_syntax_is_shown_as_it_is():
     hostile = " 1\n\n00:00 --> 00:01 <b>&amp;</b>\x00\n\nNOTE x"
     (caption,) = vtt([segment(0, 1, hostile)])
