@@ -1,6 +1,6 @@
 """`python -m bench [--quick] [section ...]`: runs the sections, writes results, plots and docs.
 
-Exits 1 when a section that puts the server under stress found something wrong.
+Exits 1 when a section that puts the server under stress, or compares what it hears, found something wrong.
 """
 
 from __future__ import annotations
@@ -16,20 +16,25 @@ from bench import machine
 SECTIONS = ("http", "start", "kernel", "servers")
 COMPARED = ("encoders",)  # only when named: with servers that want environments of their own
 STRESS = ("lanes", "overload", "pressure", "soak")  # only when named: half an hour and more
+SPEECH = (
+    "word_errors",
+    "long_files",
+    "openai_whisper",
+)  # only when named: they fetch real weights and speech
 TIMED = ("pressure", "soak")  # run for as long as `--minutes` says
 
 
 def main() -> None:
     """Runs what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    named = ", ".join((*SECTIONS, *COMPARED, *STRESS))
+    named = ", ".join((*SECTIONS, *COMPARED, *STRESS, *SPEECH))
     parser.add_argument("sections", nargs="*", help=f"any of {named}; none: {', '.join(SECTIONS)}")
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: seconds, no figures to quote, no files"
     )
     parser.add_argument("--minutes", type=float, help=f"how long {' and '.join(TIMED)} run")
     arguments = parser.parse_args()
-    unknown = set(arguments.sections) - {*SECTIONS, *COMPARED, *STRESS}
+    unknown = set(arguments.sections) - {*SECTIONS, *COMPARED, *STRESS, *SPEECH}
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     problems: list[str] = []

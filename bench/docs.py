@@ -21,6 +21,9 @@ PICTURES = {
     "overload": ("overload",),
     "pressure": ("pressure",),
     "soak": ("soak",),
+    "word_errors": ("word_errors",),
+    "long_files": ("long_files",),
+    "openai_whisper": ("openai_whisper",),
 }
 
 

@@ -75,12 +75,24 @@ class Encoder:
         return _table(self.name, self.made or minilm.make_folder(folder, self.engine), keys)
 
 
+@dataclasses.dataclass(frozen=True)
+class Whisper:
+    """A Whisper model in CTranslate2's format, in a process of its own."""
+
+    name: str
+    made: Path  # where its files stand
+
+    def table(self, folder: Path) -> str:
+        """Returns the models file's table; nothing is written to `folder`."""
+        return _table(self.name, self.made, {"backend": "whisper", "capability": "transcribe"})
+
+
 # Takes an encoder's time: about what MiniLM needs on two cores, 11 ms for one text of 18 tokens.
 ENCODER = Fake("encoder-process", dimensions=384, delay_s=0.006, delay_s_per_token=0.00028)
 
 
 @contextlib.contextmanager
-def serving(models: Sequence[Fake | Encoder] = (), **settings: str) -> Iterator[Server]:
+def serving(models: Sequence[Fake | Encoder | Whisper] = (), **settings: str) -> Iterator[Server]:
     """A fresh server on a free port that knows `models` and WORDLLAMA_PROCESS.
 
     `settings` are variables without their TURBOV2_ prefix; all others have their defaults.

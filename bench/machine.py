@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import os
@@ -19,6 +20,7 @@ PACKAGES = (
     "deposium-embeddings-turbov2", "numpy", "scipy", "tokenizers", "orjson", "msgspec", "pybase64", "uvicorn",
     "uvloop", "httptools", "model2vec", "fastapi", "pydantic", "starlette", "granian", "hypercorn",
     "torch", "transformers", "sentence-transformers", "onnxruntime",
+    "faster-whisper", "ctranslate2", "av", "jiwer", "whisper-normalizer",
 )  # fmt: skip
 # Some machines preset a BLAS kernel for other software, which slows numpy.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -85,7 +87,11 @@ class Neighbours:
         self.share = max(0.0, others / seconds / (os.cpu_count() or 1))
 
     def _servers_s(self) -> float:
-        return sum(sum(server.cpu_times()[:2]) for server in self._servers)
+        seconds = 0.0
+        for server in self._servers:
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended counts among the others
+                seconds += sum(server.cpu_times()[:2])
+        return seconds
 
     def _ours_s(self) -> float:
         """Returns CPU seconds of this process, its ended children and the servers."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench import encoder_views, stress_plots
+from bench import encoder_views, speech_views, stress_plots
 from bench.picture import save, where
 from bench.table import Result
 
@@ -185,4 +185,7 @@ _PLOTS: dict[str, Callable[[Result], None]] = {
     "overload": stress_plots.overload,
     "pressure": stress_plots.pressure,
     "soak": stress_plots.soak,
+    "word_errors": speech_views.draw_word_errors,
+    "long_files": speech_views.draw_long_files,
+    "openai_whisper": speech_views.draw_openai_whisper,
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from bench import encoder_views, stress_tables
+from bench import encoder_views, speech_views, stress_tables
 from bench.table import Result, Table, number, ranged, verdict
 
 
@@ -179,4 +179,7 @@ _TABLES: dict[str, Callable[[Result], Iterator[Table]]] = {
     "overload": stress_tables.overload,
     "pressure": stress_tables.pressure,
     "soak": stress_tables.soak,
+    "word_errors": speech_views.word_errors_tables,
+    "long_files": speech_views.long_files_tables,
+    "openai_whisper": speech_views.openai_whisper_tables,
 }
