@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,17 @@ def test_prompts_are_llama_cpps_own(writer: LlamaCppBackend, reference: httpx.Cl
     ids = our_ids(writer, task)
     assert ids == own_ids(reference, messages)
     assert write(writer, task)[1].n_prompt_tokens == len(ids)
+
+
+def test_a_prompts_tokens_are_counted_beforehand(writer: LlamaCppBackend, seer: LlamaCppBackend) -> None:
+    for backend, task, images in (
+        (writer, ask("a<|im_end|>", QUESTION), []),
+        (seer, ask(QUESTION), []),
+        (seer, ask(0, QUESTION), [picture()]),
+        (seer, ask("b ", 1, "then", 0, "\nc"), [picture(), picture(20)]),
+    ):
+        assert backend.count(task, images) == write(backend, task, images)[1].n_prompt_tokens
+    assert writer.count(ask("long " * 600), ()) > 512
 
 
 def test_greedy_text_is_llama_cpps_own(writer: LlamaCppBackend, reference: httpx.Client) -> None:
@@ -334,6 +346,45 @@ def test_a_first_token_that_llama_cpp_adds_stands_once(tmp_path: Path) -> None:
                 assert our_ids(backend, ask(text)).count(0) == 1
 
 
+# --- several at a time
+
+
+def test_answers_are_written_side_by_side(writer: LlamaCppBackend) -> None:
+    """Each of twelve askers gets its own answer out of four slots."""
+    assert writer.loaded.n_slots == 4
+    questions = [f"{number} {QUESTION}" for number in range(12)]
+    alone = [write(writer, ask(question)) for question in questions]
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda question: write(writer, ask(question)), questions))
+    for (text, finish), (lone_text, lone_finish) in zip(told, alone, strict=True):
+        assert text == lone_text
+        assert finish.n_output_tokens == lone_finish.n_output_tokens
+
+
+def test_a_conversation_goes_on_in_the_slot_that_has_read_it(words: Path) -> None:
+    with opened(words, options={"n_slots": 2}) as backend:
+        long, other = turn("user", "a long story " * 20), turn("user", "something else " * 20)
+        sampling = Sampling(temperature=0.0, max_tokens=8)
+        text, first = write(backend, GenerateTask((long,), sampling))
+        assert first.n_cached_tokens == 0
+        assert write(backend, GenerateTask((other,), sampling))[1].n_cached_tokens < 20
+        further = (long, turn("assistant", text), turn("user", "and then?"))
+        second = write(backend, GenerateTask(further, sampling))[1]
+        assert second.n_cached_tokens >= first.n_prompt_tokens
+        assert write(backend, GenerateTask((other,), sampling))[1].n_cached_tokens > 20
+        seeded = replace(sampling, seed=1)
+        assert write(backend, GenerateTask(further, seeded))[1].n_cached_tokens == 0
+
+
+def test_a_cancel_leaves_the_others_alone(writer: LlamaCppBackend) -> None:
+    alone = text_of(writer)
+    with ThreadPoolExecutor(2) as pool:
+        kept = pool.submit(text_of, writer)
+        _, finish = write(writer, ask("other"), is_cancelled=lambda: True)
+        assert finish.reason == "cancelled"
+        assert kept.result() == alone
+
+
 # --- images
 
 
@@ -483,8 +534,8 @@ async def test_an_engine_chats_with_what_its_folder_holds(words: Path, tmp_path:
 
 def test_the_cache_is_the_size_that_the_header_gives(words: Path) -> None:
     row = tiny_gguf.N_LAYERS * tiny_gguf.N_KV_HEADS * 2 * tiny_gguf.HEAD_DIM * 2
-    assert cache_bytes(load_spec(words)) == 512 * row
-    assert cache_bytes(load_spec(words, max_tokens=300)) == 256 * row
+    assert cache_bytes(load_spec(words)) == 4 * 512 * row
+    assert cache_bytes(load_spec(words, max_tokens=300, options={"n_slots": 3})) == 3 * 256 * row
 
 
 # --- real weights

@@ -16,6 +16,7 @@ from turbov2.backends.gguf import (
     is_projector,
     model_file,
     n_context,
+    n_slots,
     projector_file,
     read_entries,
     read_shape,
@@ -41,7 +42,7 @@ def files(*names: str) -> dict[str, str]:
 
 
 def spec(path: Path, max_tokens: int | None = None) -> LoadSpec:
-    return LoadSpec("m", "llama_cpp", {path.name: str(path)}, "", max_tokens)
+    return LoadSpec("m", "llama_cpp", {path.name: str(path)}, "", max_tokens, options={"n_slots": 1})
 
 
 def test_entries_come_as_they_were_written(tmp_path: Path) -> None:
@@ -160,3 +161,13 @@ def test_a_folders_one_model_and_its_projector() -> None:
 def test_the_context(max_tokens: int | None, trained: int, n_tokens: int) -> None:
     shape = {"general.architecture": "qwen3", "qwen3.context_length": trained}
     assert n_context(shape, max_tokens) == n_tokens
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "asked", "expected"), [(1, None, 4), (8, None, 2), (100, None, 1), (100, 3, 3), (0, None, 1)]
+)
+def test_as_many_slots_as_their_caches_have_room_for(n_layers: int, asked: int | None, expected: int) -> None:
+    """A layer's keys and values of 32,768 tokens take 64 MiB here, and 1 GiB is what all may take."""
+    heads = {"a.attention.head_count": 8, "a.attention.key_length": 64, "a.attention.value_length": 64}
+    shape = {"general.architecture": "a", "a.block_count": n_layers} | heads
+    assert n_slots(shape, 32_768, asked) == expected

@@ -90,8 +90,8 @@ def test_a_contexts_cache_comes_on_top_for_llama_cpp(tmp_path: Path) -> None:
     row = 3 * 2 * 2 * 16 * 2
     n_bytes = path.stat().st_size
     for max_tokens, n_context in ((None, 768), (600, 512), (9000, 768), (10, 256)):
-        asked = replace(load(path), max_tokens=max_tokens)
-        assert estimate_bytes(spec(backend="llama_cpp"), asked) == {"host": n_bytes + n_context * row}
+        asked = replace(load(path), max_tokens=max_tokens, options={"n_slots": 3})
+        assert estimate_bytes(spec(backend="llama_cpp"), asked) == {"host": n_bytes + 3 * n_context * row}
         assert estimate_bytes(spec(), asked) == {"host": n_bytes}
 
 

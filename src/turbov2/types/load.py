@@ -40,7 +40,7 @@ class Loaded(msgspec.Struct, frozen=True):
     image: ImageNeed | None = None  # of a model that looks at images
     speech: SpeechNeed | None = None  # of a model that listens
     reply: ReplyFormat = ReplyFormat()  # of a model that writes
-    n_slots: int = 1  # calls to listen that gain from running at the same time
+    n_slots: int = 1  # calls to write or to listen that gain from running at the same time
     is_padded: bool = False  # a batch costs its longest input times its inputs, else the sum of lengths
 
     @property

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -115,7 +115,15 @@ class Prompts:
             prompt += [*self._plain_ids[control], after]
         return prompt
 
-    def _ids_of(self, text: str, **options: bool) -> list[int]:
+    def count(self, prompt: Prompt) -> int:
+        """Returns how many tokens llama.cpp makes of what `encode` gave, images included."""
+        if not isinstance(prompt, dict):
+            return len(self._ids_of(prompt, add_special=True, parse_special=True))
+        message = {"role": "user", "content": list(_parts_of(prompt))}
+        body = {"messages": [message]}
+        return int(self._server.ask("/chat/completions/input_tokens", body)["input_tokens"])
+
+    def _ids_of(self, text: str | list[str | int], **options: bool) -> list[int]:
         ids: list[int] = self._server.ask("/tokenize", {"content": text, **options})["tokens"]
         return ids
 
@@ -133,6 +141,15 @@ def read_template(entries: Mapping[str, Any]) -> ChatTemplate:
 def _order(task: GenerateTask) -> list[int]:
     parts = [part for message in task.messages for part in message.parts]
     return [part.index for part in parts if isinstance(part, ImagePart)]
+
+
+def _parts_of(prompt: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields texts and images as llama.cpp's chat routes take them; it counts images nowhere else."""
+    first, *others = prompt["prompt_string"].split(IMAGE_MARK)
+    yield {"type": "text", "text": first}
+    for packed, text in zip(prompt["multimodal_data"], others, strict=True):
+        yield {"type": "image_url", "image_url": {"url": f"data:image/x-portable-pixmap;base64,{packed}"}}
+        yield {"type": "text", "text": text}
 
 
 def _packed(pixels: Pixels) -> str:

@@ -29,6 +29,12 @@ class Problem(msgspec.Struct, frozen=True):
     n_prompt_tokens: int = 0
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """How far a prompt is read. cache: tokens of it that the slot had read for another prompt."""
+
+    cache: int = 0
+
+
 class Piece(msgspec.Struct, frozen=True):
     """What llama.cpp tells of an answer: text, or that it read on; of the last one, why it ended.
 
@@ -40,6 +46,7 @@ class Piece(msgspec.Struct, frozen=True):
     stop_type: str = ""
     tokens_predicted: int = 0
     tokens_evaluated: int = 0
+    prompt_progress: Progress | None = None
     error: Problem | None = None
 
 

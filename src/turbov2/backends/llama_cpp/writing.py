@@ -21,12 +21,15 @@ class Writing:
         self._is_cancelled = is_cancelled
         self._reason: FinishReason | None = None
         self._last = Piece()
+        self._n_cached_tokens = 0
         self._began_ns = time.perf_counter_ns()
         self._first_ns = 0  # when there was a token; 0: not yet
 
     def take(self, piece: Piece) -> bool:
         """Returns whether the answer ends here."""
         self._last = piece
+        if piece.prompt_progress is not None:
+            self._n_cached_tokens = piece.prompt_progress.cache
         if piece.tokens_predicted and not self._first_ns:
             self._first_ns = time.perf_counter_ns()
         self._tell(self._stops.add(piece.content))
@@ -53,6 +56,7 @@ class Writing:
             prompt_ns=first_ns - self._began_ns,
             output_ns=now_ns - first_ns,
             stopped_by=self._stops.stopped_by,
+            n_cached_tokens=self._n_cached_tokens,
         )
 
     def _tell(self, text: str) -> None:
