@@ -7,17 +7,17 @@ import datetime as dt
 import jinja2
 import pytest
 
-pytest.importorskip("xllamacpp", reason="imports the backend: needs the extra gguf")
+pytest.importorskip("jinja2", reason="runs templates: needs the extra gguf")
 
-from turbov2.backends.llama_cpp.templates import ChatTemplate, Turn
+from turbov2.backends.templates import ChatTemplate, Message
 from turbov2.errors import LoadFailed
 
-TURNS: list[Turn] = [
-    ("system", "be <brief> & 'kind'"),
-    ("user", " Hi "),
-    ("assistant", "yes"),
-    ("user", "ü\nb"),
-]
+
+def said(*turns: tuple[str, str]) -> list[Message]:
+    return [{"role": role, "content": text} for role, text in turns]
+
+
+TURNS = said(("system", "be <brief> & 'kind'"), ("user", " Hi "), ("assistant", "yes"), ("user", "ü\nb"))
 
 # The habits of makers' templates, one or two each.
 TEMPLATES = {
@@ -53,10 +53,9 @@ def test_as_transformers_renders_it(name: str) -> None:
     library = pytest.importorskip(
         "transformers.utils.chat_template_utils", reason="compares: needs transformers"
     )
-    told = [{"role": role, "content": text} for role, text in TURNS]
     before = dt.date.today()
     [expected], _ = library.render_jinja_template(
-        [told], chat_template=TEMPLATES[name], add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
+        [TURNS], chat_template=TEMPLATES[name], add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
     )
     ours = ChatTemplate(TEMPLATES[name], "<s>", "</s>").render(TURNS)
     assert ours == expected or before != dt.date.today()
@@ -66,17 +65,17 @@ def test_a_template_that_wants_lists_of_parts() -> None:
     parts = (
         "{% for m in messages %}{% for p in m.content %}{{ p.type }}: {{ p.text }}{% endfor %}{% endfor %}"
     )
-    assert ChatTemplate(parts, "", "").render([("user", "a")]) == "text: a"
+    assert ChatTemplate(parts, "", "").render(said(("user", "a"))) == "text: a"
     either = (
         "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }}{% endfor %}"
     )
-    assert ChatTemplate(either, "", "").render([("user", "a")]) == "a"
+    assert ChatTemplate(either, "", "").render(said(("user", "a"))) == "a"
 
 
 def test_an_assistants_last_turn_stays_open() -> None:
     template = ChatTemplate(TEMPLATES["chatml"], "", "")
-    open_turn = template.render([("user", "a"), ("assistant", "b ")])
-    assert open_turn == template.render([("user", "a")]) + "b "
+    open_turn = template.render(said(("user", "a"), ("assistant", "b ")))
+    assert open_turn == template.render(said(("user", "a"))) + "b "
     assert open_turn.endswith("<|im_start|>assistant\nb ")
 
 
@@ -100,4 +99,4 @@ def test_what_a_template_raises() -> None:
 )
 def test_nothing_leaves_the_sandbox(escape: str) -> None:
     with pytest.raises(LoadFailed, match="leaves out what a user says"):
-        ChatTemplate(escape + "{{ messages[0].content }}", "", "").render([("user", "a")])
+        ChatTemplate(escape + "{{ messages[0].content }}", "", "").render(said(("user", "a")))

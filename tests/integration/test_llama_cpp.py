@@ -161,7 +161,9 @@ def own_ids(client: httpx.Client, messages: Sequence[tuple[str, str]]) -> list[i
 
 
 def our_ids(backend: LlamaCppBackend, task: GenerateTask) -> list[int]:
-    return backend._prompts._ids_of(backend._prompts.encode(task, ()), add_special=True, parse_special=True)  # type: ignore[arg-type]
+    prompt = backend._prompts.encode(task, ()).prompt
+    assert not isinstance(prompt, dict)
+    return backend._prompts._ids_of(prompt, add_special=True, parse_special=True)
 
 
 @pytest.mark.parametrize("n_turns", [2, 4])
@@ -198,7 +200,7 @@ def test_greedy_text_is_llama_cpps_own(writer: LlamaCppBackend, reference: httpx
 
 def test_an_answers_beginning_is_gone_on_with(writer: LlamaCppBackend) -> None:
     task = GenerateTask((turn("user", "a"), turn("assistant", " The qu")))
-    assert writer._prompts.encode(task, ()) == (
+    assert writer._prompts.encode(task, ()).prompt == (
         "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n The qu"
     )
 
@@ -227,7 +229,7 @@ def test_a_template_that_cuts_at_a_control_token_frees_none(tmp_path: Path) -> N
     with opened(tmp_path) as backend:
         for n_turns in (1, 2, 3):
             messages = [turn(*each) for each in turns[:n_turns]]
-            prompt = backend._prompts.encode(GenerateTask((*messages, turn("user", "a"))), ())
+            prompt = backend._prompts.encode(GenerateTask((*messages, turn("user", "a"))), ()).prompt
             text = "".join(each for each in prompt if isinstance(each, str))
             assert text.count("<|im_start|>") == n_turns + 2
             assert text.count("<|im_end|>") == n_turns + 1
@@ -428,7 +430,7 @@ def test_pictures_stand_where_the_message_has_them(seer: LlamaCppBackend) -> Non
 
 def test_pixels_reach_llama_cpp_as_they_are(eyes: Path, seer: LlamaCppBackend) -> None:
     """The same picture as PNG, read by llama.cpp, gives the same answer."""
-    prompt = seer._prompts.encode(ask(0, QUESTION), [picture()])
+    prompt = seer._prompts.encode(ask(0, QUESTION), [picture()]).prompt
     assert isinstance(prompt, dict)
     body = {"n_predict": N_TOKENS, "temperature": 0, "cache_prompt": False}
     told = [
@@ -447,7 +449,7 @@ def test_a_template_that_wants_parts_gets_them(tmp_path: Path) -> None:
     )
     tiny_gguf.save_gguf(tmp_path, template=parts)
     with opened(tmp_path) as backend:
-        assert backend._prompts.encode(ask("a"), ()) == (
+        assert backend._prompts.encode(ask("a"), ()).prompt == (
             "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
         )
 

@@ -30,6 +30,7 @@ TOKENS_A_TILE = (_TILE_PX // _PATCH_PX // _SHUFFLE) ** 2
 _IMAGE_TOKENS = ["<fake_token_around_image>", "<global-img>"] + [
     f"<row_{row}_col_{column}>" for row in range(1, 4) for column in range(1, 4)
 ]
+CALL_MARKS = ("<|tool_call_start|>", "<|tool_call_end|>")  # control tokens, as LFM2 has them
 
 
 def save_gguf(
@@ -38,6 +39,7 @@ def save_gguf(
     template: str | None = CHATML,
     bos_id: int | None = None,
     eos_id: int | None = None,
+    n_context: int = N_CONTEXT,
     **entries: bool | float,
 ) -> Path:
     """Writes `model.gguf`, a llama of two layers over a byte-pair vocabulary. Returns its path.
@@ -48,7 +50,7 @@ def save_gguf(
     path = folder / "model.gguf"
     tokenizer = make_tokenizer(folder)
     writer = gguf.GGUFWriter(path, "llama")
-    _add_shape(writer, tokenizer.get_vocab_size())
+    _add_shape(writer, tokenizer.get_vocab_size(), n_context)
     _add_vocabulary(writer, tokenizer)
     writer.add_eos_token_id(tokenizer.token_to_id("<|im_end|>") if eos_id is None else eos_id)
     if bos_id is not None:
@@ -98,15 +100,15 @@ def make_tokenizer(folder: Path) -> Tokenizer:
     vocabulary["\u010a\u010a"] = len(vocabulary)  # "\n\n", which SmolVLM puts before an image
     settings["model"]["merges"].append(["\u010a", "\u010a"])
     tokenizer = Tokenizer.from_str(json.dumps(settings))
-    tokenizer.add_special_tokens(_IMAGE_TOKENS)
+    tokenizer.add_special_tokens([*_IMAGE_TOKENS, *CALL_MARKS])
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.post_processor = None
     return tokenizer
 
 
-def _add_shape(writer: gguf.GGUFWriter, n_vocabulary: int) -> None:
-    writer.add_context_length(N_CONTEXT)
+def _add_shape(writer: gguf.GGUFWriter, n_vocabulary: int, n_context: int) -> None:
+    writer.add_context_length(n_context)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(N_LAYERS)
     writer.add_feed_forward_length(_FEED_FORWARD)

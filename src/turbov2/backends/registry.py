@@ -52,7 +52,7 @@ BACKENDS: dict[str, BackendEntry] = {
     ),
     "llama_cpp": BackendEntry(
         "turbov2.backends.llama_cpp:LlamaCppBackend",
-        requires=("xllamacpp", "jinja2"),
+        requires=("xllamacpp", "jinja2", "llguidance"),
         library_bytes=_LLAMA_CPP_LIBRARY_BYTES,
     ),
     "classifier": replace(_ONNX, target="turbov2.backends.classifier:ClassifierBackend"),

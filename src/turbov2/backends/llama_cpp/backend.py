@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from turbov2.backends.constraints import grammar_of
 from turbov2.backends.detokenizer import StopTexts
 from turbov2.backends.gguf import model_file, n_context, n_slots, projector_file, read_entries
 from turbov2.backends.llama_cpp.options import LlamaCppOptions, loading_params, sampling_fields
@@ -45,8 +46,13 @@ class LlamaCppBackend:
             max_tokens=self._n_context,
             n_vocabulary=len(entries.get("tokenizer.ggml.tokens", [])) or None,
             image=None if projector is None else ImageNeed(),
+            reply=template.reply,
             n_slots=slots,
         )
+
+        thinking = (template.reply.thinking,) if template.reply.thinking else ()
+        tags = (*thinking, *template.reply.calls)
+        self._marks = [mark for each in tags for mark in (each.begin, each.end) if mark]
 
     def generate(
         self,
@@ -60,9 +66,12 @@ class LlamaCppBackend:
         Its prompt and itself share the model's context: a longer answer ends there, with the reason "length".
         A cancel is seen after each token and each batch of the prompt, not while an image is encoded.
         """
-        writing = Writing(StopTexts(task.sampling.stop), on_text, is_cancelled)
-        request = {"prompt": self._prompts.encode(task, images), "return_progress": True}
-        request |= sampling_fields(task.sampling, self._options)
+        prompt, begun = self._prompts.encode(task, images)
+        writing = Writing(begun, StopTexts(task.sampling.stop), on_text, is_cancelled)
+        request = {"prompt": prompt, "return_progress": True, **sampling_fields(task.sampling, self._options)}
+        request["preserved_tokens"] = self._marks  # else llama.cpp leaves those out that are control tokens
+        if grammar := grammar_of(task, self.loaded.reply, begun, self._prompts.control_names):
+            request["grammar"] = grammar
         try:
             with contextlib.closing(self._server.complete(request)) as pieces:
                 for piece in pieces:
@@ -76,7 +85,7 @@ class LlamaCppBackend:
 
     def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
         """Returns how many tokens the prompt has; see Generator."""
-        return self._prompts.count(self._prompts.encode(task, images))
+        return self._prompts.count(self._prompts.encode(task, images).prompt)
 
     def free_caches(self) -> None:
         """Nothing is kept for reuse but the context's own cache."""

@@ -7,37 +7,40 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
 import pybase64
-from tokenizers import Tokenizer, models
 
+from turbov2.backends.control_tokens import ControlTokens
+from turbov2.backends.conversations import messages_of, tools_of
 from turbov2.backends.llama_cpp.server import LlamaServer
-from turbov2.backends.llama_cpp.templates import ChatTemplate, Turn
 from turbov2.backends.prompt_errors import holds, not_taken
+from turbov2.backends.templates import ChatTemplate
 from turbov2.errors import LoadFailed
-from turbov2.types import GenerateTask, ImagePart, PromptMessage, TextPart
+from turbov2.types import GenerateTask, ImagePart, TextPart
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
 
 logger = logging.getLogger(__name__)
 
-Prompt = str | list[str | int] | dict[str, Any]  # as the route /completion takes it
+Ids = list[str | int]  # texts, and ids between them
+Prompt = str | Ids | dict[str, Any]  # as the route /completion takes it
 
 # Where an image stands. llama.cpp reads it once in a process; no user can guess it.
 IMAGE_MARK = f"<__image_{secrets.token_hex(8)}__>"
 os.environ["LLAMA_MEDIA_MARKER"] = IMAGE_MARK
-# Before and behind a control token's name in a user's text while the template is run. Digits, because a
-# template may write a text as JSON, or in capitals.
-_OPEN, _CLOSE = (f"[{secrets.randbelow(10**18):018}]" for _ in range(2))
-_MARK = re.compile("|".join(map(re.escape, (_OPEN, _CLOSE))))
-_MARKED = re.compile(f"{re.escape(_OPEN)}((?:(?!{re.escape(_OPEN)}).)*?){re.escape(_CLOSE)}", flags=re.DOTALL)
 
 _CONTROL_TYPES = (2, 3)  # unknown, control
 # llama.cpp takes some of this form for control tokens whatever their type in the file.
 _CONTROL_FORM = re.compile(r"<[|\uff5c].*[|\uff5c]>")
+
+
+class Encoded(NamedTuple):
+    """A prompt. begun: what it ends with and the answer begins with."""
+
+    prompt: Prompt
+    begun: str = ""
 
 
 class Prompts:
@@ -47,83 +50,64 @@ class Prompts:
         """entries: the file's header."""
         self._template = template
         self._server = server
-        tokens: list[str] = entries.get("tokenizer.ggml.tokens", [])
-        self._control_names = frozenset(_control_tokens(tokens, entries))
-        self._control_tokens = Tokenizer(models.BPE())
-        self._control_tokens.add_special_tokens(sorted(self._control_names))
+        self.control_names = frozenset(_control_names(entries))
+        self._control_tokens = ControlTokens(self.control_names)
         self._plain_ids: dict[str, list[int]] = {}  # at most all control tokens'
         added = self._ids_of("", add_special=True)
         is_bos = added == [entries.get("tokenizer.ggml.bos_token_id")]
         self._added_ids = added if is_bos else []  # what llama.cpp puts in front of a text
 
-    def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Prompt:
+    def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Encoded:
         """Returns the prompt. Control tokens stand in it where the template wrote them, and nowhere else.
 
-        Raises: InvalidRequest for a conversation that the template does not take, or, beside images, a text
-        that holds a control token: llama.cpp reads texts with images in one way only.
+        Of a raw task the text is the prompt, and what control tokens it names is its author's affair.
+        Raises: InvalidRequest for a conversation that the template does not take; with images, for a text
+        that holds a control token or U+0000.
         """
-        turns: list[Turn] = [(message.role, self._text_of(message)) for message in task.messages]
-        try:
-            rendered = self._template.render(turns)
-        except (jinja2.TemplateError, TypeError) as error:
-            logger.warning("the chat template refused a conversation: %s", error)
-            raise not_taken([message.role for message in task.messages]) from error
+        if task.is_raw:
+            return Encoded(
+                "".join(part.text for part in task.messages[0].parts if isinstance(part, TextPart))
+            )
+        rendered = self._rendered(task)
+        begun = self._template.begun(rendered)
         if self._added_ids:
             rendered = rendered.removeprefix(self._template.bos_token)
-        text, *named = self._cut(rendered)
+        text, *named = self._control_tokens.cut(rendered)
         if not images:
-            return self._mixed(text, named) if named else text
+            return Encoded(self._mixed(text, named) if named else text, begun)
         if named:
             raise holds(named[0], "a control token and cannot be read as a text beside an image")
         if "\0" in text:  # to llama.cpp a text with images ends there
             raise holds("U+0000", "the end of a text")
-        return {"prompt_string": text, "multimodal_data": [_packed(images[i]) for i in _order(task)]}
-
-    def _text_of(self, message: PromptMessage) -> str:
-        """Returns the parts as llama.cpp's own server joins them, each control token's name marked."""
-        text, was_text = "", False
-        for part in message.parts:
-            is_text = isinstance(part, TextPart)
-            joint = "\n" if is_text and was_text else ""
-            text += joint + (part.text if isinstance(part, TextPart) else IMAGE_MARK)
-            was_text = is_text
-        pieces, at = [], 0
-        for start, end in self._control_tokens.encode(text, add_special_tokens=False).offsets:
-            pieces += [text[at:start], _OPEN, text[start:end], _CLOSE]
-            at = end
-        return "".join([*pieces, text[at:]])
-
-    def _cut(self, rendered: str) -> list[str]:
-        """Returns texts and, between them, the names of control tokens that a user wrote.
-
-        Templates that take an answer's thoughts out cut it at such a name; what is left of its marks goes.
-        """
-        pieces = [""]
-        for at, piece in enumerate(_MARKED.split(rendered)):
-            if at % 2 and piece in self._control_names:
-                pieces += [piece, ""]
-            else:
-                pieces[-1] += _MARK.sub("", piece)
-        return pieces
-
-    def _mixed(self, text: str, named: Sequence[str]) -> list[str | int]:
-        """Returns texts and, for each control token's name that a user wrote, the ids of its letters."""
-        prompt: list[str | int] = [*self._added_ids, text]
-        for control, after in zip(named[::2], named[1::2], strict=True):
-            if control not in self._plain_ids:
-                self._plain_ids[control] = self._ids_of(control, parse_special=False)
-            prompt += [*self._plain_ids[control], after]
-        return prompt
+        packed = [_packed(images[index]) for index in _order(task)]
+        return Encoded({"prompt_string": text, "multimodal_data": packed}, begun)
 
     def count(self, prompt: Prompt) -> int:
-        """Returns how many tokens llama.cpp makes of what `encode` gave, images included."""
+        """Returns how many tokens llama.cpp makes of a prompt, images included."""
         if not isinstance(prompt, dict):
             return len(self._ids_of(prompt, add_special=True, parse_special=True))
         message = {"role": "user", "content": list(_parts_of(prompt))}
         body = {"messages": [message]}
         return int(self._server.ask("/chat/completions/input_tokens", body)["input_tokens"])
 
-    def _ids_of(self, text: str | list[str | int], **options: bool) -> list[int]:
+    def _rendered(self, task: GenerateTask) -> str:
+        messages = messages_of(task, self._control_tokens, IMAGE_MARK)
+        try:
+            return self._template.render(messages, tools_of(task, self._control_tokens), task.thinks)
+        except Exception as error:  # a stranger's program may fail in any way
+            logger.warning("the chat template refused a conversation: %s", error)
+            raise not_taken([message.role for message in task.messages]) from error
+
+    def _mixed(self, text: str, named: Sequence[str]) -> Ids:
+        """Returns texts and, for each control token's name that a user wrote, the ids of its letters."""
+        prompt: Ids = [*self._added_ids, text]
+        for control, after in zip(named[::2], named[1::2], strict=True):
+            if control not in self._plain_ids:
+                self._plain_ids[control] = self._ids_of(control, parse_special=False)
+            prompt += [*self._plain_ids[control], after]
+        return prompt
+
+    def _ids_of(self, text: str | Ids, **options: bool) -> list[int]:
         ids: list[int] = self._server.ask("/tokenize", {"content": text, **options})["tokens"]
         return ids
 
@@ -158,7 +142,8 @@ def _packed(pixels: Pixels) -> str:
     return pybase64.b64encode_as_string(b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes())
 
 
-def _control_tokens(tokens: Sequence[str], entries: Mapping[str, Any]) -> list[str]:
+def _control_names(entries: Mapping[str, Any]) -> list[str]:
+    tokens: list[str] = entries.get("tokenizer.ggml.tokens", [])
     types = entries.get("tokenizer.ggml.token_type", [0] * len(tokens))
     return [
         token

@@ -14,8 +14,14 @@ class Writing:
     """Takes llama.cpp's pieces, whose characters are whole; a stop text may lie across several."""
 
     def __init__(
-        self, stops: StopTexts, on_text: Callable[[str], None], is_cancelled: Callable[[], bool]
+        self,
+        begun: str,
+        stops: StopTexts,
+        on_text: Callable[[str], None],
+        is_cancelled: Callable[[], bool],
     ) -> None:
+        """begun: what the prompt has written of the answer; it is told with the first words."""
+        self._begun = begun
         self._stops = stops
         self._on_text = on_text
         self._is_cancelled = is_cancelled
@@ -61,4 +67,5 @@ class Writing:
 
     def _tell(self, text: str) -> None:
         if text:
-            self._on_text(text)
+            self._on_text(self._begun + text)
+            self._begun = ""
