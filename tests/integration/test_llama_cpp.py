@@ -526,7 +526,10 @@ async def test_an_engine_chats_with_what_its_folder_holds(words: Path, tmp_path:
         *pieces, result = [event async for event in engine.chat(request, Context("request-1"))]
         assert isinstance(result, ChatResult)
         with opened(words) as backend:
-            assert ("".join(map(str, pieces)), result.finish.n_output_tokens) == (text_of(backend), N_TOKENS)
+            assert ("".join(piece.text for piece in pieces), result.finish.n_output_tokens) == (
+                text_of(backend),
+                N_TOKENS,
+            )
         blindly = replace(request, model="blind", images=(ImageSource(png(picture())),))
         with pytest.raises(NotCapable, match=r"read text alone; put its projector"):
             _ = [event async for event in engine.chat(blindly, Context("request-2"))]
