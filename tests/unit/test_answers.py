@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -285,3 +286,33 @@ def test_nothing_is_lost_and_no_mark_is_told(first: str, calls: list[tuple[dict[
     assert "".join(text.split()) == "".join("".join([first, *(words for _, words in calls)]).split())
     if not calls:
         assert text == first
+
+
+N_CHARS = 100_000
+WRITE = '{"name": "Bash", "arguments": {"s": "'
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "<tool_call>" + " " * N_CHARS,
+        "{" + " " * N_CHARS,
+        '{"' + "x" * N_CHARS,
+        '{"name": "' + "x" * N_CHARS,
+        "```json\n" + WRITE + "x\n" * (N_CHARS // 2),
+        "<tool_call>" + "<function=" * (N_CHARS // 10),
+        "<tool_call><function=Bash>" + "<parameter=" * (N_CHARS // 11),
+        "```\n" * (N_CHARS // 4),
+        "\\" * N_CHARS,
+        "<tool_call>" * (N_CHARS // 11),
+        "{" * N_CHARS,
+        WRITE + '"' * N_CHARS,
+    ],
+    ids=lambda raw: repr(raw[:24]),
+)
+def test_hostile_text_takes_no_more_time_than_it_is_long(raw: str) -> None:
+    pieces = [raw[at : at + 16] for at in range(0, len(raw), 16)]
+    began_s = time.process_time()
+    read(*pieces)
+    read(raw)
+    assert time.process_time() - began_s < 10  # it was minutes

@@ -16,9 +16,10 @@ _ARGUMENTS = ("arguments", "parameters", "args", "input")
 _BESIDE = ("id", "type", "index")  # of a call, and no argument of it
 JUNK = " \t\r\n}],;"  # behind a value: a bracket too many, what separates two calls
 _FENCE = re.compile(r"\s*```[^\n]*\n(.*?)(?:```\s*)?", re.DOTALL)
-_XML_CALL = re.compile(r"<function=([^>\n]+)>(.*?)(?:</function>|(?=<function=)|$)", re.DOTALL)
-_XML_ARGUMENT = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|$)", re.DOTALL)
+_XML_CALL = re.compile(r"<function=([^<>\n]+)>(.*?)(?:</function>|(?=<function=)|$)", re.DOTALL)
+_XML_ARGUMENT = re.compile(r"<parameter=([^<>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|$)", re.DOTALL)
 _FIRST_MEMBER = re.compile(r'\s*(?:\[\s*)?\{\s*"([^"\\]*)"\s*:\s*(?:"([^"\\]*)"|(.))?', re.DOTALL)
+_FIRST_MEMBER_CHARS = 1024  # in which it is looked for, with each piece that comes
 _MAY_BEGIN = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"[^"\\]*"?\s*)?)?')
 
 
@@ -48,6 +49,7 @@ def calls_in(body: str, declared: Declared, *, is_marked: bool) -> list[Call]:
 
 def may_be_call(beginning: str, declared: Declared) -> bool:
     """Returns whether JSON that begins so may turn out to be a call: its first member says it soon."""
+    beginning = beginning[:_FIRST_MEMBER_CHARS]
     first = _FIRST_MEMBER.match(beginning)
     if first is None:
         return _MAY_BEGIN.fullmatch(beginning) is not None

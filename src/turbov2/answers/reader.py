@@ -16,10 +16,11 @@ from turbov2.answers.said import Said
 from turbov2.types import AnswerDelta, ReplyFormat, Tags
 
 _USUAL = (Tags("<tool_call>", "</tool_call>"), Tags("<tools>", "</tools>"))
-_JSON_BEGUN = re.compile(r"\s*(?:\[\s*)?([^\s\[])")
+_JSON_BEGUN = re.compile(r"\s*+(?:\[\s*+)?([^\s\[])")
 _FENCE_KINDS = ("", "json", "jsonc", "xml", "tool", "tool_call", "tool_calls")
 _FENCE_END = re.compile(r"\n[ \t]*```")
 _FENCE_END_BEGUN = re.compile(r"\n[ \t]*`{0,2}\Z")
+_STEP_CHARS = 4096  # looked at together: each step copies what it leaves
 
 
 class AnswerReader:
@@ -50,15 +51,16 @@ class AnswerReader:
         self._step: Callable[[bool], bool] = self._start
         self._end_mark = ""
         self._scan = JsonScan()  # of the value in which the step is
-        self._n_whole = 0  # characters up to the end of the last whole value in a mark
+        self._n_whole = 0  # characters up to the end of the last whole value in a mark, or line in a fence
         self._is_value_whole = False
         self.has_called = False
 
     def read(self, text: str) -> list[AnswerDelta]:
         """Returns what the next piece tells."""
-        self._held += text
-        while self._step(False):
-            pass
+        for start in range(0, len(text), _STEP_CHARS):
+            self._held += text[start : start + _STEP_CHARS]
+            while self._step(False):
+                pass
         return self._said.take()
 
     def end(self, *, is_cut: bool) -> list[AnswerDelta]:
@@ -197,8 +199,9 @@ class AnswerReader:
         kind = line[3:].strip().lower()
         if kind not in _FENCE_KINDS or not (is_marked or may_be_call(begun, self._declared)):
             return self._code()
-        end = _FENCE_END.search(self._held, len(line))
+        end = _FENCE_END.search(self._held, max(len(line), self._n_whole))
         if end is None and not is_end:
+            self._n_whole = self._held.rfind("\n")
             return False
         body = self._held[len(line) + 1 : None if end is None else end.start()]
         if is_marked:
@@ -216,10 +219,10 @@ class AnswerReader:
 
     def _fence_text(self, is_end: bool) -> bool:
         end = _FENCE_END.search(self._held)
-        begun = None if is_end else _FENCE_END_BEGUN.search(self._held)
         if end is not None:
             self._say(end.end())
             return self._enter(self._text)
+        begun = None if is_end else _FENCE_END_BEGUN.search(self._held)
         self._say(len(self._held) if begun is None else begun.start())
         return False
 
