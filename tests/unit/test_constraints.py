@@ -10,7 +10,9 @@ pytest.importorskip("llguidance", reason="reads grammars: needs the extra gguf")
 
 import llguidance
 
+from turbov2.backends import constraints
 from turbov2.backends.constraints import grammar_of
+from turbov2.errors import InvalidRequest
 from turbov2.types import GenerateTask, PromptMessage, ReplyFormat, Tags, TextPart, Tool, ToolChoice
 
 CALLS = ReplyFormat(None, (Tags("<tool_call>", "</tool_call>"),), True)
@@ -102,3 +104,36 @@ def test_no_grammar_where_all_is_allowed(fields: dict[str, object]) -> None:
     assert grammar_of(task, CALLS, "") is None
     calling = GenerateTask(task.messages, tools=TOOLS)
     assert grammar_of(calling, ReplyFormat(), "") is None
+
+
+LONG = [
+    {"multipleOf": 999983},
+    {"multipleOf": 99999.83},
+    {"allOf": [{"multipleOf": 997}, {"multipleOf": 1009}]},
+    {"allOf": [{"multipleOf": 7}, {"multipleOf": 1e-6}]},
+    {"type": "array", "minItems": 10**7},
+    {"properties": {str(at): {"type": "array", "maxItems": 1000} for at in range(100)}},
+    {"properties": {str(at): {} for at in range(7000)}},
+]
+
+
+@pytest.mark.parametrize("schema", LONG, ids=range(len(LONG)))
+def test_what_would_take_long_to_read_is_refused_before_it_is_read(
+    schema: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constraints, "LLMatcher", None)
+    with pytest.raises(InvalidRequest, match="cannot be held to this JSON schema: .* (and may|more than)"):
+        is_taken("", schema=json.dumps(schema))
+
+
+@pytest.mark.parametrize(
+    ("schema", "taken", "refused"),
+    [
+        ({"type": "number", "multipleOf": 0.01}, "1.25", "1.255"),
+        ({"type": "integer", "multipleOf": 1000}, "7000", "7001"),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, "[1, 2]", "[1, 2, 3]"),
+    ],
+)
+def test_what_is_counted_is_held_to(schema: object, taken: str, refused: str) -> None:
+    assert is_taken(taken, schema=json.dumps(schema))
+    assert not is_taken(refused, schema=json.dumps(schema))

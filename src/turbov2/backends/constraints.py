@@ -1,14 +1,16 @@
 """What an answer may be, as a grammar of llguidance: calls of tools that are demanded, schemas, calls begun.
 
-https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md. Its limits bound the time that any schema
-takes. Objects are written as Python's json.dumps does, which models have seen most.
+https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md. Its limits and ours bound the time that
+any schema takes. Objects are written as Python's json.dumps does, which models have seen most.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
+from decimal import Decimal
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
@@ -17,6 +19,10 @@ from turbov2.errors import InvalidRequest
 from turbov2.types import GenerateTask, ReplyFormat, Tags, Tool
 
 MAX_SCHEMA_BYTES = 256 << 10  # of one schema, and of all tools' together
+# What follows is unrolled where no limit of llguidance counts: a schema of 40 characters took half a minute.
+_MAX_ITEMS = 20_000  # that a schema's lists may be told to have, all together
+_MAX_PROPERTIES = 2000  # of one object
+_MAX_MULTIPLE = 100_000  # that all `multipleOf` have in common, in units of their last digit
 _STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
 _ANY_OBJECT = {"type": "object"}
 _HEAD = "%llguidance {}\nTEXT: /(.|\\n)*/\nWS: /[ \\n]{1,4}/\n"
@@ -156,12 +162,43 @@ def _tried(schema: str, is_lenient: bool, is_object: bool) -> tuple[str, str]:
         read: Any = json.loads(schema)
         if not isinstance(read, dict):
             return "", "it is no JSON object"
+        if problem := _excess_of(read):
+            return "", problem
         told = json.dumps(_completed(read, is_object) | {"x-guidance": {**_STYLE, "lenient": is_lenient}})
     except RecursionError:
         return "", "it is nested too deeply"
     except ValueError:
         return "", "it is no JSON"
     return told, _problem_of(f"%llguidance {{}}\nstart: %json {told}\n")
+
+
+def _excess_of(schema: dict[str, Any]) -> str:
+    """Returns what would take too long to make a grammar of, empty if nothing would."""
+    n_items, multiples = 0.0, []
+    for each in _objects_in(schema):
+        n_items += sum(n for n in (each.get("minItems"), each.get("maxItems")) if isinstance(n, int | float))
+        properties, multiple = each.get("properties"), each.get("multipleOf")
+        if isinstance(properties, dict) and len(properties) > _MAX_PROPERTIES:
+            return f"an object has {len(properties)} properties, and may have {_MAX_PROPERTIES}"
+        if isinstance(multiple, int | float) and 0 < multiple < math.inf:
+            multiples.append(Decimal(str(multiple)).normalize())
+    if n_items > _MAX_ITEMS:
+        return f"its minItems and maxItems add up to {n_items:.0f}, and may to {_MAX_ITEMS}"
+    n_digits = max([0, *(-int(each.as_tuple().exponent) for each in multiples)])
+    if math.lcm(*(int(each.scaleb(n_digits)) for each in multiples)) > _MAX_MULTIPLE:
+        return f"its multipleOf lead to more than {_MAX_MULTIPLE} steps"
+    return ""
+
+
+def _objects_in(schema: Any) -> Iterator[dict[str, Any]]:
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _problem_of(grammar: str) -> str:
