@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -118,6 +119,17 @@ class TestRates:
         for _ in range(100):
             resampler.feed(np.zeros(48_000, np.int16))
         assert len(resampler._rest) < 200
+
+    def test_long_pieces_take_little_memory(self) -> None:
+        samples = np.random.default_rng(0).integers(-3000, 3000, 500_000).astype(np.int16)
+        whole, parts = Resampler(8_000, SECOND), Resampler(8_000, SECOND)
+        expected = np.concatenate([parts.feed(each) for each in np.array_split(samples, 500)])
+        tracemalloc.start()
+        found = whole.feed(samples)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert np.array_equal(found, expected)
+        assert peak_bytes < 16 << 20
 
     def test_loud_sound_does_not_wrap_around(self) -> None:
         square = np.repeat(np.array([32767, -32768] * 50, np.int16), 60)

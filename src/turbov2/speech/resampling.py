@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Zero crossings of the filter on either side, and its Kaiser window's shape: as scipy's `resample_poly`.
 _N_CROSSINGS = 10
 _KAISER_BETA = 5.0
+_BLOCK = 8192  # outputs that are made together: each needs up to 122 inputs in memory
 
 
 class Resampler:
@@ -44,16 +45,23 @@ class Resampler:
     def _take(self, n_out: int) -> NDArray[np.int16]:
         if n_out <= self._n_out:
             return np.zeros(0, np.int16)
-        at = np.arange(self._n_out, n_out) * self._down
-        centres, phases = at // self._up, at % self._up
-        width = self._taps.shape[1]
-        firsts = centres - self._reach // self._up - self._first
-        seen = np.lib.stride_tricks.sliding_window_view(np.pad(self._rest, (0, width)), width)[firsts]
-        found = np.einsum("ij,ij->i", seen, self._taps[phases])
+        blocks = range(self._n_out, n_out, _BLOCK)
+        found = [self._block(start, min(start + _BLOCK, n_out)) for start in blocks]
         self._n_out = n_out
         n_gone = max(0, n_out * self._down // self._up - self._reach // self._up - self._first)
         self._rest = self._rest[n_gone:].copy()
         self._first += n_gone
+        return np.concatenate(found)
+
+    def _block(self, start: int, stop: int) -> NDArray[np.int16]:
+        at = np.arange(start, stop) * self._down
+        centres, phases = at // self._up, at % self._up
+        width = self._taps.shape[1]
+        firsts = centres - self._reach // self._up - self._first
+        inputs = self._rest[firsts[0] : firsts[-1] + width]
+        missing = firsts[-1] + width - firsts[0] - len(inputs)
+        seen = np.lib.stride_tricks.sliding_window_view(np.pad(inputs, (0, missing)), width)
+        found = np.einsum("ij,ij->i", seen[firsts - firsts[0]], self._taps[phases])
         whole: NDArray[np.int16] = np.clip(np.rint(found), -32768, 32767).astype(np.int16)
         return whole
 
