@@ -170,6 +170,16 @@ def test_a_client_that_does_not_read_is_not_waited_for_forever(server: RunningSe
     until(lambda: metric(server, "turbov2_http_requests_total", route=LIVE, status="499") == 1)
 
 
+def test_pings_whose_answers_nobody_reads_do_not_pile_up(server: RunningServer) -> None:
+    raw, _ = handshake(server)
+    raw.settimeout(DEADLINE_S)
+    pings = frame(9, bytes(125)) * 500_000  # 64 MB
+    with pytest.raises(OSError, match="reset|[Bb]roken pipe"):
+        raw.sendall(pings)
+    raw.close()
+    until(lambda: in_flight(server) == 0)
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [

@@ -14,6 +14,7 @@ BODY_PAUSE_S = 30.0  # between two pieces of a body
 MAX_MESSAGE_BYTES = 4 << 20  # of a WebSocket: two minutes of sound at once
 MAX_FRAGMENTS = 1024  # that a message may come in
 LINGER_S = 10.0  # for what was sent last to be read
+MAX_UNREAD_BYTES = 1 << 20  # of answers to pings, which nothing else bounds
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json; charset=utf-8\r\n"
     b'content-length: 54\r\nconnection: close\r\n\r\n{"error":"the request head has more than 65536 bytes"}'
@@ -100,7 +101,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Answers handshakes that cannot be read, which would wait for ever; ends messages of endless fragments;
-    lets who sent what nobody should read why; and drops who does not read the last words.
+    lets who sent what nobody should read why; and drops who does not read the last words, or sends pings and
+    reads none of the answers.
     """
 
     def data_received(self, data: bytes) -> None:
@@ -116,6 +118,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._refuse(1009, "too many fragments")
             return
         super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Called with a ping."""
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:
         """Called with a whole message."""

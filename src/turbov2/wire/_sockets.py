@@ -87,6 +87,8 @@ class Socket:
             async with asyncio.timeout(SEND_S):
                 await self._send({"type": "websocket.send", "text": text})
         except (OSError, TimeoutError):
+            if self._pump is not None:
+                self._pump.cancel()
             self._on_leave()
             raise Disconnected from None
         self.n_bytes_sent += len(text)
