@@ -177,6 +177,7 @@ def test_mistakes_are_told_and_the_session_goes_on(server: RunningServer) -> Non
         ({"include": ["item.input_audio_transcription.logprobs"]}, "not_supported"),
         ({"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}}, "not_supported"),
         ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "not_supported"),
+        ({"include": 5}, "invalid_request"),
         ({"audio": [1]}, "invalid_request"),
     ]
     wrong: list[tuple[dict[str, Any], str]] = [

@@ -77,7 +77,7 @@ def parse_update(config: Config, said: Said) -> Config:
     session = said.session
     if session is None:
         raise InvalidRequest("session is missing", param="session")
-    if _LOGPROBS in (session.get("include") or ()):
+    if _LOGPROBS in Form(session).texts("include"):
         raise NotSupported("log probabilities are not given here; leave out include", param="session.include")
     fields = _today(session) if said.type == UPDATES[0] else _beta(session)
     if fields.get("transcription"):
