@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from turbov2.errors import InvalidRequest
@@ -18,7 +19,9 @@ class Turns:
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._due: list[tuple[str, str]] = []  # id and tool of the calls whose results have not come
+        # Ids of the calls whose results have not come, in their order: of each tool, and of all under "".
+        self._due: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._tools: dict[str, str] = {}  # by id
 
     def say(self, message: ChatMessage, name: str) -> None:
         """Adds one message. Raises: InvalidRequest."""
@@ -44,14 +47,15 @@ class Turns:
             call_id = call.id or where
             part = self._conversation.call(call_id, call.function.name or "", call.function.arguments, where)
             calls.append(part)
-            self._due.append((call_id, part.name))
+            self._tools[call_id] = part.name
+            self._due[""][call_id] = self._due[part.name][call_id] = None
         return calls
 
     def _answer(self, message: ChatMessage, parts: Sequence[Part]) -> None:
         tool = message.tool_name or message.name or ""
-        due = (call for call in self._due if tool in ("", call[1]))
-        call_id = message.tool_call_id or next(due, ("", ""))[0]
-        self._due = [call for call in self._due if call[0] != call_id]
+        call_id = message.tool_call_id or next(iter(self._due[tool]), "")
+        for name in ("", self._tools.get(call_id, "")):
+            self._due[name].pop(call_id, None)
         self._conversation.answer(call_id, parts, tool)
 
 
