@@ -156,6 +156,14 @@ def test_results_of_every_shape(server: RunningServer) -> None:
     assert "neither a text nor blocks" in anthropic_error(ask(server, messages=messages), 400)["message"]
 
 
+def test_search_results_in_search_results_are_refused(server: RunningServer) -> None:
+    nested: dict[str, Any] = text("a")
+    for _ in range(400):
+        nested = {"type": "search_result", "content": [nested]}
+    error = anthropic_error(ask(server, messages=[{"role": "user", "content": [nested]}]), 400)
+    assert "a search_result in a search_result" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("thinking", "is_shown"),
     [

@@ -106,7 +106,10 @@ def _block(conversation: Conversation, block: Block, name: str) -> list[Part]:
 
 def _search_result(conversation: Conversation, block: Block, name: str) -> list[Part]:
     head = [text for text in (block.title, block.source) if isinstance(text, str) and text]
-    found = parts_of(conversation, _content_of(block, name), f"{name}.content")
+    content = _content_of(block, name)
+    if any(isinstance(each, Block) and each.type == block.type for each in content):
+        raise InvalidRequest(f"{name}.content holds a search_result in a search_result", param=name)
+    found = parts_of(conversation, content, f"{name}.content")
     return [*(conversation.text(text, name) for text in head), *found]
 
 
