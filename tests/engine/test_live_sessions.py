@@ -280,6 +280,7 @@ async def test_clearing_drops_what_is_running_while_it_is_read() -> None:
     await hall.until(lambda: model.partials)
     hall.mic.say(LiveClear())
     await hall.until(lambda: hall.of(Cleared))
+    await hall.until(lambda: model.n_at_once == 0)  # the gate is still closed: it was given up
     model.gate.set()
     hall.mic.say(None)
     await hall.task

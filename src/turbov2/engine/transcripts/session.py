@@ -182,6 +182,7 @@ class Session:
                 await self._commit()
             case LiveClear():
                 self._speaking = None
+                self._drop_partial()
                 self._skip()
                 await self._events.put(Cleared())
             case LiveUpdate():
@@ -235,10 +236,14 @@ class Session:
         ended, self._speaking = self._speaking, None
         ended.end = end
         self._due.append(ended)
-        if self._partial is not None:
-            self._partial.cancel()
+        self._drop_partial()
         self._news.set()
         await self._events.put(SpeechStopped(ended.number, end / SAMPLE_RATE_HZ, has_more))
+
+    def _drop_partial(self) -> None:
+        """Afterwards nothing more is told of what was going on, not even what waits to be told."""
+        if self._partial is not None:
+            self._partial.cancel()
 
     async def _cut_long(self, end: int) -> None:
         """Afterwards the running utterance, up to `end`, is no longer than the model reads at once."""
