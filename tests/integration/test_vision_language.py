@@ -19,18 +19,32 @@ pytest.importorskip("torch", reason="runs a model: needs torch")
 pytest.importorskip("transformers", reason="runs a model: needs transformers")
 
 import torch
+from msgspec.structs import replace
 
 from tests.support.server import RunningServer, ollama_error
 from tests.support.tiny_rerank import load_spec
 from tests.support.tiny_vision import Family, picture, save_vision_model
+from turbov2.backends.torch_sampling import config_of
 from turbov2.backends.vision_language import VisionLanguageBackend
-from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
-from turbov2.types import Finish, GenerateTask, ImagePart, PromptMessage, Sampling, TextPart
+from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed, NotSupported
+from turbov2.types import (
+    Finish,
+    GenerateTask,
+    ImagePart,
+    PromptMessage,
+    Sampling,
+    Tags,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+)
 
 FAMILIES: tuple[Family, ...] = ("lfm2_vl", "llava")
 IMAGE = picture(150, 200)
 QUESTION = "What is near the station? 機械学習は面白い。"
 N_TOKENS = 64
+TOOL = Tool("look", "", "{}")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +74,7 @@ def write(backend: VisionLanguageBackend, task: GenerateTask) -> tuple[str, Fini
 
 def generated(backend: VisionLanguageBackend, **settings: Any) -> tuple[list[int], int]:
     """Returns the ids that the library's `generate` gives for the same input, and those of the prompt."""
-    inputs = backend._prompts.encode(ask(), [IMAGE])
+    inputs = backend._prompts.encode(ask(), [IMAGE]).inputs
     torch.manual_seed(5)
     with torch.inference_mode():
         ids = backend._model.module.generate(**inputs, max_new_tokens=N_TOKENS, **settings)
@@ -99,7 +113,7 @@ def test_without_a_seed_chance_does_not_repeat(backend: VisionLanguageBackend) -
 
 
 def test_the_template_and_the_image_are_in_the_prompt(backend: VisionLanguageBackend) -> None:
-    inputs = backend._prompts.encode(ask("What?"), [IMAGE])
+    inputs = backend._prompts.encode(ask("What?"), [IMAGE]).inputs
     text = backend._prompts.tokenizer.decode(inputs["input_ids"][0])
     assert text.startswith("<|im_start|>user\n")
     assert text.endswith("What?<|im_end|>\n<|im_start|>assistant\n")
@@ -150,7 +164,7 @@ def talk(*turns: tuple[str, str], **sampling: Any) -> GenerateTask:
 
 
 def prompt_of(backend: VisionLanguageBackend, task: GenerateTask) -> str:
-    ids = backend._prompts.encode(task, [])["input_ids"][0]
+    ids = backend._prompts.encode(task, []).inputs["input_ids"][0]
     return str(backend._prompts.tokenizer.decode(ids))
 
 
@@ -168,13 +182,13 @@ def test_two_images_keep_their_order(backend: VisionLanguageBackend) -> None:
     parts = (ImagePart(1), TextPart("and"), ImagePart(0))
     task = GenerateTask((PromptMessage("user", parts),), Sampling(max_tokens=4, temperature=0.0))
     images = [picture(100, 100), picture(40, 120)]
-    inputs = backend._prompts.encode(task, images)
+    inputs = backend._prompts.encode(task, images).inputs
     swapped = GenerateTask((PromptMessage("user", (ImagePart(0), TextPart("and"), ImagePart(1))),))
-    same = backend._prompts.encode(swapped, images[::-1])
+    same = backend._prompts.encode(swapped, images[::-1]).inputs
     assert torch.equal(inputs["input_ids"], same["input_ids"])
     assert torch.equal(inputs["pixel_values"], same["pixel_values"])
     assert not torch.equal(
-        inputs["pixel_values"], backend._prompts.encode(task, images[::-1])["pixel_values"]
+        inputs["pixel_values"], backend._prompts.encode(task, images[::-1]).inputs["pixel_values"]
     )
 
 
@@ -223,6 +237,52 @@ def test_an_answer_ends_where_the_context_does(backend: VisionLanguageBackend) -
     assert finish.n_prompt_tokens + finish.n_output_tokens <= 512
 
 
+def test_prompts_are_counted_with_their_images(backend: VisionLanguageBackend) -> None:
+    assert backend.count(ask(), [IMAGE]) == write(backend, ask(max_tokens=1))[1].n_prompt_tokens
+    raw = replace(talk(("user", "<|im_start|>user\na")), is_raw=True)
+    assert prompt_of(backend, raw) == "<|im_start|>user\na"
+
+
+def test_penalties_are_taken_off_what_was_said(backend: VisionLanguageBackend) -> None:
+    n_prompt = backend.count(ask(), [IMAGE])
+
+    def banned(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores.scatter(1, ids[:, n_prompt:], -torch.inf)
+
+    ids, _ = generated(backend, do_sample=False, logits_processor=[banned])
+    assert write(backend, ask(presence_penalty=1e6))[0] == text_of(backend, ids)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"schema": "{}"}, "cannot hold an answer to a schema"),
+        ({"tools": (TOOL,), "choice": ToolChoice("required")}, "cannot make the model call a tool"),
+        ({"tools": (TOOL,)}, "chat template knows no tools"),
+        ({"is_raw": True}, "no images in a raw prompt"),
+    ],
+)
+def test_what_it_cannot_do_it_says(backend: VisionLanguageBackend, fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(NotSupported, match=says):
+        write(backend, replace(ask(), **fields))
+
+
+def test_a_template_that_knows_tools_is_told_of_them(folders: dict[Family, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["lfm2_vl"], tmp_path / "model")
+    path = folder / "chat_template.jinja"
+    calls = "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}"
+    told = path.read_text().replace("<|im_end|>", calls + "<|im_end|>", 1)
+    path.write_text("{% for t in tools or [] %}{{ t | tojson }}{% endfor %}" + told)
+    backend = VisionLanguageBackend(load_spec(folder, "vlm"))
+    assert backend.loaded.reply.calls == (Tags("<tool_call>", "</tool_call>"),)
+    call = PromptMessage("assistant", (ToolCallPart("1", "look", '{"at": "sky"}'),))
+    asked = talk(("user", "a"))
+    task = replace(asked, messages=(*asked.messages, call, *asked.messages), tools=(TOOL,))
+    prompt = prompt_of(backend, task)
+    assert prompt.startswith('{"type": "function", "function": {"name": "look"')
+    assert '<tool_call>{"name": "look", "arguments": {"at": "sky"}}</tool_call>' in prompt
+
+
 @pytest.mark.parametrize(
     ("options", "dtype"), [({"dtype": "bfloat16"}, "bfloat16"), ({"quantization": "nf4"}, "nf4")]
 )
@@ -238,10 +298,16 @@ def test_other_precisions_write(folders: dict[Family, Path], options: dict[str, 
 def test_options_say_how_to_sample_where_a_request_does_not(folders: dict[Family, Path]) -> None:
     options = {"temperature": 0.1, "min_p": 0.15, "repetition_penalty": 1.05}
     backend = VisionLanguageBackend(load_spec(folders["lfm2_vl"], "vlm", options=options))
-    config = backend._config(Sampling(), 7)
+    config = config_of(backend._model.module, Sampling(), backend._options, 7, backend._end_ids)
     assert (config.do_sample, config.temperature, config.min_p) == (True, 0.1, 0.15)
     assert (config.repetition_penalty, config.max_new_tokens) == (1.05, 7)
-    config = backend._config(Sampling(temperature=0.0, repetition_penalty=1.0), 7)
+    config = config_of(
+        backend._model.module,
+        Sampling(temperature=0.0, repetition_penalty=1.0),
+        backend._options,
+        7,
+        backend._end_ids,
+    )
     assert (config.do_sample, config.repetition_penalty) == (False, 1.0)
 
 

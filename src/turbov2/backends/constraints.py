@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -29,17 +29,18 @@ _HEAD = "%llguidance {}\nTEXT: /(.|\\n)*/\nWS: /[ \\n]{1,4}/\n"
 
 
 def grammar_of(
-    task: GenerateTask, reply: ReplyFormat, begun: str, control_names: Collection[str] = ()
+    task: GenerateTask, reply: ReplyFormat, begun: str, tokens: Mapping[str, str] | None = None
 ) -> str | None:
     """Returns the grammar of the task's answer in Lark's syntax, None where it may be any text.
 
-    begun: what the prompt has written of the answer. control_names: of tokens that no text can stand for.
+    begun: what the prompt has written of the answer. tokens: marks that
+    are tokens for which no text can stand, each with what a grammar calls it.
     Raises: InvalidRequest for a schema that no grammar can be made of.
     """
     tools = _allowed(task)
     if task.schema is None and not tools:
         return None
-    rules = _Rules(control_names)
+    rules = _Rules(tokens or {})
     if task.schema is not None:
         rules.add("value", f"%json {_checked(task.schema, is_lenient=False)}")
     if tools:
@@ -67,8 +68,8 @@ def _may_close(reply: ReplyFormat) -> bool:
 class _Rules:
     """The rules of one grammar."""
 
-    def __init__(self, control_names: Collection[str]) -> None:
-        self._control_names = control_names
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        self._tokens = tokens
         self._lines: list[str] = []
 
     def add(self, name: str, body: str) -> None:
@@ -91,8 +92,8 @@ class _Rules:
 
     def text_with_calls(self, tags: Tags, is_parallel: bool) -> str:
         """Returns the grammar of an answer in words, in which a call that is begun is a valid one."""
-        if tags.begin in self._control_names:
-            self.add("said_call", f"TEXT? {tags.begin} called")
+        if tags.begin in self._tokens:
+            self.add("said_call", f"TEXT? {self._tokens[tags.begin]} called")
         else:
             self._lines.append(f"said[lazy]: TEXT {_quoted(tags.begin)}")
             self.add("said_call", "said called")
@@ -116,13 +117,13 @@ class _Rules:
         return self._text()
 
     def _add_thoughts(self, thinking: Tags) -> None:
-        if thinking.end in self._control_names:
-            self.add("thoughts", f"TEXT? {thinking.end}")
+        if thinking.end in self._tokens:
+            self.add("thoughts", f"TEXT? {self._tokens[thinking.end]}")
         else:
             self._lines.append(f"thoughts[lazy]: TEXT {_quoted(thinking.end)}")
 
     def _mark(self, mark: str) -> str:
-        return mark if mark in self._control_names else _quoted(mark)
+        return self._tokens.get(mark) or _quoted(mark)
 
     def _text(self) -> str:
         return _HEAD + "\n".join(self._lines) + "\n"

@@ -24,6 +24,11 @@ def holds(token: str, meaning: str) -> InvalidRequest:
     )
 
 
+def empty() -> InvalidRequest:
+    """Returns the error for a raw prompt without a token."""
+    return InvalidRequest("the prompt is empty, and this model cannot begin with nothing", param="prompt")
+
+
 def not_taken(roles: Sequence[Role]) -> InvalidRequest:
     """Returns the error for a conversation that the model's chat template refuses."""
     return InvalidRequest(

@@ -50,6 +50,11 @@ BACKENDS: dict[str, BackendEntry] = {
         target="turbov2.backends.vision_language:VisionLanguageBackend",
         requires=("torch", "transformers", "PIL"),
     ),
+    "huggingface": replace(
+        _TORCH,
+        target="turbov2.backends.huggingface:HuggingFaceBackend",
+        requires=("torch", "transformers", "jinja2", "llguidance"),
+    ),
     "llama_cpp": BackendEntry(
         "turbov2.backends.llama_cpp:LlamaCppBackend",
         requires=("xllamacpp", "jinja2", "llguidance"),

@@ -18,10 +18,10 @@ from turbov2.types import ReplyFormat, Tags
 
 Message = dict[str, Any]  # role, content: str, and as OpenAI names them tool_calls, reasoning_content, ...
 
-_PROBE = "1f7e2c"
-_PROBE_TOOL = {
+PROBE = "1f7e2c"  # what no template says by itself
+PROBE_TOOL = {
     "type": "function",
-    "function": {"name": _PROBE, "description": "", "parameters": {"type": "object", "properties": {}}},
+    "function": {"name": PROBE, "description": "", "parameters": {"type": "object", "properties": {}}},
 }
 # What makers of templates use, of which a template names its own.
 _THINKING = (Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]"))
@@ -50,12 +50,7 @@ class ChatTemplate:
             self._wants_parts = True
             if not self._writes_a_user():
                 raise LoadFailed("the model's chat template leaves out what a user says")
-        has_tools = self._writes_a_tool()
-        self.reply = ReplyFormat(
-            next((tags for tags in _THINKING if tags.end in source), None),
-            tuple(tags for tags in _CALLS if has_tools and tags.begin in source and tags.end in source),
-            has_tools,
-        )
+        self.reply = reply_of(source, has_tools=self._writes_a_tool())
 
     def render(
         self,
@@ -78,8 +73,7 @@ class ChatTemplate:
 
     def begun(self, rendered: str) -> str:
         """Returns what a prompt ends with and an answer begins with: the mark in front of thoughts."""
-        tags = self.reply.thinking
-        return rendered[rendered.rindex(tags.begin) :] if tags and _ends_with(rendered, tags.begin) else ""
+        return begun_of(self.reply, rendered)
 
     def _run(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None, **wish: bool) -> str:
         rendered: str = self._template.render(
@@ -99,11 +93,11 @@ class ChatTemplate:
         return message | {"content": [{"type": "text", "text": message["content"]}]}
 
     def _writes_a_user(self) -> bool:
-        rendered = self._tried(_PROBE, None)
-        return _PROBE in rendered and "'text'" not in rendered
+        rendered = self._tried(PROBE, None)
+        return PROBE in rendered and "'text'" not in rendered
 
     def _writes_a_tool(self) -> bool:
-        return _PROBE in self._tried("", [_PROBE_TOOL])
+        return PROBE in self._tried("", [PROBE_TOOL])
 
     def _tried(self, said: str, tools: Sequence[dict[str, Any]] | None) -> str:
         """Returns what it makes of a conversation of one turn; empty if it does not take it."""
@@ -111,6 +105,21 @@ class ChatTemplate:
             return self._run([{"role": "user", "content": said}], tools)
         except Exception:  # a stranger's program may fail in any way
             return ""
+
+
+def reply_of(source: str, *, has_tools: bool) -> ReplyFormat:
+    """Returns how a template's model marks what it thinks and calls. has_tools: it is told about tools."""
+    return ReplyFormat(
+        next((tags for tags in _THINKING if tags.end in source), None),
+        tuple(tags for tags in _CALLS if has_tools and tags.begin in source and tags.end in source),
+        has_tools,
+    )
+
+
+def begun_of(reply: ReplyFormat, rendered: str) -> str:
+    """Returns what a prompt ends with and an answer begins with: the mark in front of thoughts."""
+    tags = reply.thinking
+    return rendered[rendered.rindex(tags.begin) :] if tags and _ends_with(rendered, tags.begin) else ""
 
 
 class _Generation(Extension):

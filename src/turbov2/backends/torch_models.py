@@ -113,6 +113,15 @@ def folder_of(spec: LoadSpec, name: str = "config.json") -> Path:
     return file_of(spec, name).parent
 
 
+def context_of(module: PreTrainedModel, spec: LoadSpec) -> int:
+    """Returns how many tokens a prompt and its answer may have. Raises: LoadFailed where nobody says."""
+    known = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    lengths = [each for each in (spec.max_tokens, known) if each]
+    if not lengths:
+        raise LoadFailed("the model does not tell how much it reads: set `max_tokens` in the models file")
+    return min(lengths)
+
+
 def first_layers(module: PreTrainedModel, n_layers: int) -> PreTrainedModel:
     """Returns the model cut to its first `n_layers`, a view that shares every weight.
 

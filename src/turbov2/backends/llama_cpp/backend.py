@@ -70,7 +70,7 @@ class LlamaCppBackend:
         writing = Writing(begun, StopTexts(task.sampling.stop), on_text, is_cancelled)
         request = {"prompt": prompt, "return_progress": True, **sampling_fields(task.sampling, self._options)}
         request["preserved_tokens"] = self._marks  # else llama.cpp leaves those out that are control tokens
-        if grammar := grammar_of(task, self.loaded.reply, begun, self._prompts.control_names):
+        if grammar := grammar_of(task, self.loaded.reply, begun, self._prompts.control_tokens):
             request["grammar"] = grammar
         try:
             with contextlib.closing(self._server.complete(request)) as pieces:

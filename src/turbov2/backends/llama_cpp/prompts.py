@@ -50,8 +50,9 @@ class Prompts:
         """entries: the file's header."""
         self._template = template
         self._server = server
-        self.control_names = frozenset(_control_names(entries))
-        self._control_tokens = ControlTokens(self.control_names)
+        names = _control_names(entries)
+        self.control_tokens = {name: name for name in names}  # as a grammar calls them
+        self._control_tokens = ControlTokens(names)
         self._plain_ids: dict[str, list[int]] = {}  # at most all control tokens'
         added = self._ids_of("", add_special=True)
         is_bos = added == [entries.get("tokenizer.ggml.bos_token_id")]

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import msgspec
-import torch
-import transformers
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from turbov2.backends.detokenizer import Detokenizer, StopTexts
 from turbov2.backends.options import read_options
 from turbov2.backends.prompt_errors import too_long
-from turbov2.backends.torch_models import TorchModel, TorchOptions, folder_of
+from turbov2.backends.torch_models import TorchModel, context_of, folder_of
+from turbov2.backends.torch_sampling import WritingOptions, config_of, end_ids_of, processors_of
+from turbov2.backends.torch_writing import Writing, write
 from turbov2.backends.vision_language.prompts import Prompts, n_tiles_of
-from turbov2.backends.vision_language.writing import Cancelled, Writing, heeding
-from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec, Sampling
+from turbov2.errors import NotSupported
+from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
-
-_Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class VisionLanguageOptions(TorchOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `LoadSpec.options` may hold: how to sample where a request does not say.
-
-    None: as the checkpoint's generation_config.json says, and greedy where that says nothing.
-    """
-
-    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    min_p: _Fraction | None = None
-    top_p: _Fraction | None = None
-    repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class VisionLanguageBackend:
@@ -44,22 +25,20 @@ class VisionLanguageBackend:
 
     def __init__(self, spec: LoadSpec) -> None:
         """Raises: LoadFailed, ModelUnavailable, OutOfMemory."""
-        self._options = read_options(spec, VisionLanguageOptions)
+        self._options = read_options(spec, WritingOptions)
         self._model = TorchModel(spec, self._options, "vision", folder_of(spec))
         module = self._model.module
         self._prompts = Prompts(spec, module.config.model_type)
-        config = module.config.get_text_config()
-        self._n_context = min(
-            spec.max_tokens or config.max_position_embeddings, config.max_position_embeddings
-        )
-        self._end_ids = _end_ids(module, self._prompts)
+        self._n_context = context_of(module, spec)
+        self._end_ids = end_ids_of(module, self._prompts.tokenizer)
         self.loaded = Loaded(
             capabilities=("vision",),
             dtype=self._model.dtype,
             max_tokens=self._n_context,
-            n_vocabulary=config.vocab_size,
+            n_vocabulary=module.config.get_text_config().vocab_size,
             n_parameters=self._model.n_parameters,
             image=ImageNeed(),
+            reply=self._prompts.reply,
         )
 
     def generate(
@@ -74,27 +53,25 @@ class VisionLanguageBackend:
         Its prompt and itself share the model's context: a longer answer ends there, with the reason "length".
         """
         began_ns = time.perf_counter_ns()
-        inputs = self._prompts.encode(task, images)
+        _require_free(task)
+        inputs, begun = self._prompts.encode(task, images)
         n_prompt = inputs["input_ids"].shape[1]
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:
             raise too_long(n_prompt, self._n_context)
         prepare_ns = time.perf_counter_ns() - began_ns
         detokenizer, stops = Detokenizer(self._prompts.decode), StopTexts(task.sampling.stop)
-        writing = Writing(detokenizer, stops, self._end_ids, on_text, is_cancelled)
-        with (
-            self._model.computing(),
-            heeding(self._model.module, writing.check),
-            contextlib.suppress(Cancelled),
-        ):
-            _seed(task.sampling.seed)
-            self._model.module.generate(
-                **inputs.to(self._model.device, dtype=self._model.module.dtype),
-                generation_config=self._config(task.sampling, n_tokens),
-                streamer=writing,
-                stopping_criteria=transformers.StoppingCriteriaList([writing]),
-            )
+        writing = Writing(detokenizer, stops, self._end_ids, on_text, is_cancelled, begun)
+        module = self._model.module
+        config = config_of(module, task.sampling, self._options, n_tokens, self._end_ids)
+        processors = processors_of(task.sampling, n_prompt)
+        told = inputs.to(self._model.device, dtype=module.dtype)
+        write(self._model, told, writing, config, processors, task.sampling.seed)
         return writing.finish(n_prompt, n_tiles_of(inputs), prepare_ns)
+
+    def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
+        """Returns how many tokens the prompt has; see Generator."""
+        return int(self._prompts.encode(task, images).inputs["input_ids"].shape[1])
 
     def free_caches(self) -> None:
         """Afterwards the device has the memory that was kept for reuse."""
@@ -104,38 +81,14 @@ class VisionLanguageBackend:
         """Afterwards the weights are released."""
         self._model.close()
 
-    def _config(self, sampling: Sampling, n_tokens: int) -> Any:
-        """Returns the library's settings: the request's, else the options', else the checkpoint's own."""
-        config = copy.deepcopy(self._model.module.generation_config)
-        for name in ("temperature", "top_k", "min_p", "top_p", "repetition_penalty"):
-            asked = getattr(sampling, name)
-            chosen = getattr(self._options, name) if asked is None else asked
-            if chosen is not None:
-                setattr(config, name, chosen)
-                config.do_sample = chosen > 0 if name == "temperature" else config.do_sample
-        if not config.do_sample:
-            config.do_sample, config.temperature, config.min_p, config.top_p, config.top_k = (
-                False,
-                *[None] * 4,
-            )
-        config.max_length, config.max_new_tokens = None, n_tokens
-        config.eos_token_id = sorted(self._end_ids)
-        if config.pad_token_id is None:
-            config.pad_token_id = config.eos_token_id[0] if config.eos_token_id else 0
-        return config
 
-
-def _end_ids(module: Any, prompts: Prompts) -> Collection[int]:
-    """Returns the tokens that end an answer."""
-    told = module.generation_config.eos_token_id
-    if told is None:
-        told = prompts.tokenizer.eos_token_id
-    return frozenset([told] if isinstance(told, int) else told or ())
-
-
-def _seed(seed: int | None) -> None:
-    """Afterwards chance repeats for a seed; without one, no process repeats another's."""
-    if seed is None:
-        torch.seed()
-    else:
-        torch.manual_seed(seed)
+def _require_free(task: GenerateTask) -> None:
+    """Raises: NotSupported for an answer that would have to be of a certain form."""
+    if task.schema is not None:
+        raise NotSupported(
+            "this backend cannot hold an answer to a schema; ask for it in words", param="schema"
+        )
+    if task.tools and task.choice.kind == "required":
+        raise NotSupported(
+            "this backend cannot make the model call a tool; leave the choice to it", param="tool_choice"
+        )

@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 import transformers
 from transformers.models.lfm2_vl.processing_lfm2_vl import Lfm2VlProcessor
 
-from turbov2.backends.prompt_errors import holds, not_taken
+from turbov2.backends.chat_tokenizer import ChatTokenizer
+from turbov2.backends.control_tokens import ControlTokens
+from turbov2.backends.conversations import messages_of, tools_of
+from turbov2.backends.prompt_errors import empty, holds, not_taken
+from turbov2.backends.templates import PROBE, PROBE_TOOL, Message, begun_of, reply_of
 from turbov2.backends.torch_models import DATA_ONLY, file_of, folder_of
 from turbov2.backends.vision_language.lfm2_images import Lfm2Images, read_settings
-from turbov2.errors import InvalidRequest, LoadFailed, ModelUnavailable
-from turbov2.types import GenerateTask, ImagePart, LoadSpec, PromptMessage, TextPart
+from turbov2.errors import InvalidRequest, LoadFailed, ModelUnavailable, NotSupported
+from turbov2.types import GenerateTask, ImagePart, LoadSpec, PromptMessage, ReplyFormat, TextPart
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
 
 logger = logging.getLogger(__name__)
 
+_AS_THEY_ARE = ControlTokens([])
+_N_LAST = 16  # tokens of a prompt, among which is what begins an answer
+
+
+class Encoded(NamedTuple):
+    """A prompt: the model's keyword arguments, as the processor names them, on the CPU.
+
+    begun: what it ends with and the answer begins with.
+    """
+
+    inputs: Any
+    begun: str = ""
+
 
 class Prompts:
-    """Makes a model's input of what is asked."""
+    """Makes a model's input of what is asked. Thread-safe."""
 
     def __init__(self, spec: LoadSpec, model_type: str) -> None:
         """Raises: LoadFailed, ModelUnavailable when the processor needs a library that is not here."""
@@ -33,35 +51,71 @@ class Prompts:
         self._image_token = getattr(self._processor, "image_token", "<image>")
         if not self._processor.chat_template:
             raise LoadFailed("the model folder has no chat template, so a conversation cannot be told to it")
+        self._is_free = threading.Lock()  # a processor's tokenizer is changed by each call
         self._has_plain_system = self._wants_plain_system()
+        self.reply = self._reply()
+        self._answers = ChatTokenizer(self.tokenizer.backend_tokenizer, self.reply)
 
-    def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Any:
-        """Returns the model's keyword arguments, as the processor names them, on the CPU.
+    def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Encoded:
+        """Returns the prompt.
 
         Raises: InvalidRequest for a text that holds what stands for an image, or a conversation that the
-        template does not take.
+        template does not take; NotSupported for tools that it does not tell the model of, and for images in
+        a raw prompt.
         """
         if any(self._image_token in text for message in task.messages for text in _texts(message)):
             raise holds(self._image_token, "an image")
-        turns = [self._turn(message, images) for message in task.messages]
-        has_beginning = task.messages[-1].role == "assistant"
-        return self._applied(
+        if task.is_raw:
+            return self._raw(task)
+        tools = tools_of(task, _AS_THEY_ARE)
+        if tools and not self.reply.has_tools:
+            raise NotSupported("the model's chat template knows no tools; leave them out", param="tools")
+        turns = [
+            self._turn(message, told, images)
+            for message, told in zip(task.messages, messages_of(task, _AS_THEY_ARE), strict=True)
+        ]
+        has_beginning = task.messages[-1].role == "assistant" and "tool_calls" not in turns[-1]
+        wish = {} if task.thinks is None else {"enable_thinking": task.thinks, "thinking": task.thinks}
+        inputs = self._applied(
             turns,
+            tools=tools,
             add_generation_prompt=not has_beginning,
             continue_final_message=has_beginning,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
+            **wish,
         )
+        last = inputs["input_ids"][0, -_N_LAST:].tolist()
+        return Encoded(inputs, "" if has_beginning else begun_of(self.reply, self._answers.decode(last)))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of token ids, without special tokens."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        """Returns the text of token ids, without special tokens that mark nothing."""
+        return self._answers.decode(ids)
+
+    def _raw(self, task: GenerateTask) -> Encoded:
+        parts = task.messages[0].parts
+        if any(isinstance(part, ImagePart) for part in parts):
+            raise NotSupported("this model takes no images in a raw prompt", param="raw")
+        text = "".join(_texts(task.messages[0]))
+        if not text:
+            raise empty()
+        with self._is_free:
+            return Encoded(self.tokenizer(text, return_tensors="pt"))
+
+    def _reply(self) -> ReplyFormat:
+        asked = [{"role": "user", "content": [{"type": "text", "text": ""}]}]
+        try:
+            rendered = self._processor.apply_chat_template(asked, tools=[PROBE_TOOL], tokenize=False)
+        except Exception:  # a stranger's program may fail in any way
+            rendered = ""
+        source = self._processor.chat_template
+        return reply_of(source if isinstance(source, str) else "", has_tools=PROBE in rendered)
 
     def _applied(self, turns: list[dict[str, Any]], **options: Any) -> Any:
         try:
-            return self._processor.apply_chat_template(turns, **options)
+            with self._is_free:
+                return self._processor.apply_chat_template(turns, **options)
         except jinja2.TemplateError as error:
             logger.warning("the chat template refused a conversation: %s", error)
             raise not_taken([turn["role"] for turn in turns]) from error
@@ -79,15 +133,15 @@ class Prompts:
 
         Makers write both, also beside lists of parts for users, so one is tried.
         """
-        probe = "1f7e2c"
-        turns = [{"role": role, "content": [{"type": "text", "text": probe}]} for role in ("system", "user")]
+        turns = [{"role": role, "content": [{"type": "text", "text": PROBE}]} for role in ("system", "user")]
         try:
             rendered: str = self._processor.apply_chat_template(turns, tokenize=False)
         except (jinja2.TemplateError, TypeError):
             return True
-        return rendered.count(probe) < 2 or "'text'" in rendered
+        return rendered.count(PROBE) < 2 or "'text'" in rendered
 
-    def _turn(self, message: PromptMessage, images: Sequence[Pixels]) -> dict[str, Any]:
+    def _turn(self, message: PromptMessage, told: Message, images: Sequence[Pixels]) -> dict[str, Any]:
+        """told: the message as templates that know no images take it."""
         if message.role == "system" and self._has_plain_system:
             return {"role": "system", "content": "\n".join(_texts(message))}
         parts = [
@@ -97,7 +151,7 @@ class Prompts:
             for part in message.parts
             if isinstance(part, TextPart | ImagePart)
         ]
-        return {"role": message.role, "content": parts}
+        return told | {"content": parts}
 
 
 def n_tiles_of(inputs: Any) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+import transformers
 
 from turbov2.backends.detokenizer import Detokenizer, StopTexts
+from turbov2.backends.torch_models import TorchModel
+from turbov2.backends.torch_sampling import LogitsProcessor
 from turbov2.types import Finish, FinishReason
 
 
@@ -27,7 +30,10 @@ class Writing:
         end_ids: Collection[int],
         on_text: Callable[[str], None],
         is_cancelled: Callable[[], bool],
+        begun: str = "",
     ) -> None:
+        """begun: what the prompt has written of the answer; it is told with the first words."""
+        self._begun = begun
         self._detokenizer = detokenizer
         self._stops = stops
         self._end_ids = end_ids
@@ -87,7 +93,35 @@ class Writing:
 
     def _tell(self, text: str) -> None:
         if text:
-            self._on_text(text)
+            self._on_text(self._begun + text)
+            self._begun = ""
+
+
+def write(
+    model: TorchModel,
+    inputs: Mapping[str, torch.Tensor],
+    writing: Writing,
+    config: transformers.GenerationConfig,
+    processors: Sequence[LogitsProcessor],
+    seed: int | None,
+) -> None:
+    """Afterwards `writing` was told a whole answer, or what there was of it when nobody waited any more.
+
+    inputs: on the model's device. processors: what changes the scores of the next token, before chance.
+    """
+    with (
+        model.computing(),
+        heeding(model.module, writing.check),
+        contextlib.suppress(Cancelled),
+    ):
+        _seed(seed)
+        model.module.generate(
+            **inputs,
+            generation_config=config,
+            logits_processor=transformers.LogitsProcessorList(processors),
+            streamer=writing,
+            stopping_criteria=transformers.StoppingCriteriaList([writing]),
+        )
 
 
 @contextlib.contextmanager
@@ -103,3 +137,11 @@ def heeding(module: torch.nn.Module, check: Callable[..., None]) -> Iterator[Non
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _seed(seed: int | None) -> None:
+    """Afterwards chance repeats for a seed; without one, no process repeats another's."""
+    if seed is None:
+        torch.seed()
+    else:
+        torch.manual_seed(seed % (1 << 63))
