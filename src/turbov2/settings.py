@@ -156,6 +156,15 @@ SETTINGS: tuple[Setting, ...] = (
             "memory."),
     Setting("vram_budget_bytes", "TURBOV2_VRAM_BUDGET", "5GB", "size", parse_bytes,
             "Memory that loaded models may take on each CUDA device; less on a card that has less."),
+    Setting("hf_quantization", "HF_QUANTIZATION", "none", "name",
+            _one_of("none", "bitsandbytes"),
+            "`bitsandbytes`: models of the backend huggingface are loaded in 4 bits (NF4), where their "
+            "options do not say otherwise."),
+    Setting("hf_load_4bit", "HF_LOAD_4BIT", "false", "bool", _parse_bool,
+            "The same as HF_QUANTIZATION=bitsandbytes, for which there are no other bits."),
+    Setting("hf_flash_attention", "HF_FLASH_ATTENTION", "false", "bool", _parse_bool,
+            "Models of the backend huggingface use flash attention where it can run, where their options do"
+            " not say otherwise."),
     Setting("device", "TURBOV2_DEVICE", "auto", "device", _device,
             "Where models run that gain from a CUDA device: `cpu`, `cuda:0` and the like, or `auto`, the "
             "first whose budget holds them, else the CPU. A model's own `device` counts before it."),
@@ -253,6 +262,9 @@ class Settings(msgspec.Struct, frozen=True):
     max_total_queue_items: int
     max_total_queue_bytes: int
     vector_cache_bytes: int
+    hf_quantization: str
+    hf_load_4bit: bool
+    hf_flash_attention: bool
     device: str
     max_body_bytes: int
     max_texts: int
@@ -282,6 +294,20 @@ class Settings(msgspec.Struct, frozen=True):
     def home_path(self) -> Path:
         """The data folder, with ~ resolved."""
         return Path(self.home).expanduser()
+
+    def backend_options(self) -> dict[str, dict[str, str]]:
+        """Returns backend → options of its models that do not have them themselves. Raises: SettingsError."""
+        is_nf4 = self.hf_quantization == "bitsandbytes" or self.hf_load_4bit
+        said = {self.sources["hf_quantization"], self.sources["hf_load_4bit"]}
+        if "default" not in said and self.hf_load_4bit != (self.hf_quantization == "bitsandbytes"):
+            load_4bit = str(self.hf_load_4bit).lower()
+            raise SettingsError(
+                f"HF_QUANTIZATION={self.hf_quantization} and HF_LOAD_4BIT={load_4bit} contradict each other: "
+                "bitsandbytes quantises to 4 bits here, and nothing else does; leave one out"
+            )
+        options = {"quantization": "nf4"} if is_nf4 else {}
+        options |= {"attention": "flash_attention_2"} if self.hf_flash_attention else {}
+        return {"huggingface": options}
 
     def api_keys(self) -> tuple[str, ...]:
         """Returns the configured keys, files read. Raises: SettingsError."""
@@ -325,6 +351,7 @@ def load_settings(
     overrides = {name: value for name, value in env.items() if name.startswith("HF_MODEL_") and value}
     settings = Settings(**values, sources=sources, hub_overrides=overrides)
     settings.api_keys()  # an unreadable key file must stop the start, not the first request
+    settings.backend_options()
     return settings
 
 

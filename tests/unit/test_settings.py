@@ -37,6 +37,7 @@ def test_a_list_may_be_none():
         ("TURBOV2_KEEP_ALIVE", "5", "TURBOV2_KEEP_ALIVE: '5' is not a duration"),
         ("TURBOV2_MEDIA_TIMEOUT", "-1s", "'-1s' is not a duration from 0.1 to 3600 seconds"),
         ("TURBOV2_MAX_BODY", "lots", "TURBOV2_MAX_BODY: 'lots' is not a size"),
+        ("HF_QUANTIZATION", "gptq", "HF_QUANTIZATION: 'gptq' is not one of none, bitsandbytes"),
         ("TURBOV2_LOG_LEVEL", "loud", "not one of debug, info, warning, error"),
         ("TURBOV2_KEEPALIVE", "5m", "TURBOV2_KEEPALIVE: no such setting; did you mean TURBOV2_KEEP_ALIVE?"),
     ],
@@ -45,6 +46,33 @@ def test_what_cannot_be_used_is_named(variable, value, said):
     with pytest.raises(SettingsError) as caught:
         load_settings({variable: value})
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "options"),
+    [
+        ({}, {}),
+        ({"HF_QUANTIZATION": "bitsandbytes"}, {"quantization": "nf4"}),
+        ({"HF_LOAD_4BIT": "true"}, {"quantization": "nf4"}),
+        ({"HF_QUANTIZATION": "bitsandbytes", "HF_LOAD_4BIT": "true"}, {"quantization": "nf4"}),
+        ({"HF_QUANTIZATION": "none", "HF_LOAD_4BIT": "false"}, {}),
+        ({"HF_FLASH_ATTENTION": "true"}, {"attention": "flash_attention_2"}),
+    ],
+)
+def test_variables_of_the_huggingface_backend(variables, options):
+    assert load_settings(variables).backend_options() == {"huggingface": options}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HF_QUANTIZATION": "bitsandbytes", "HF_LOAD_4BIT": "false"},
+        {"HF_QUANTIZATION": "none", "HF_LOAD_4BIT": "true"},
+    ],
+)
+def test_variables_that_contradict_each_other_stop_the_start(variables):
+    with pytest.raises(SettingsError, match="contradict each other: bitsandbytes quantises to 4 bits"):
+        load_settings(variables)
 
 
 def test_all_problems_are_named_at_once():

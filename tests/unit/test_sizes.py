@@ -39,6 +39,16 @@ def tensors(folder: Path, **arrays: np.ndarray[Any, Any]) -> Path:
     return path
 
 
+def test_linear_layers_in_four_bits_take_a_quarter(tmp_path: Path) -> None:
+    whole = ARRAY.astype("float16")
+    arrays = {"layers.0.weight": whole, "embed_tokens.weight": whole, "norm.weight": whole[0]}
+    path = tmp_path / "model.safetensors"
+    save_file(arrays, str(path), metadata={"format": "pt"})
+    asked = replace(load(path), options={"quantization": "nf4"})
+    expected = {"host": int(N_VALUES * 0.52) + 2 * (N_VALUES + 100)}
+    assert estimate_bytes(spec(host_bytes=10**9), asked) == expected
+
+
 @pytest.mark.parametrize(
     ("dtype", "on_cpu", "on_gpu"),
     [

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -46,11 +47,13 @@ class Catalog:
         models_file: Path | None,
         overrides: Mapping[str, str],
         stand_ins: Iterable[tuple[str, str]] = (),
+        backend_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> Catalog:
         """Returns the shipped catalogue with the user's file laid over it.
 
         A name that the file uses is its own, also where a shipped model has it as an alias.
-        `overrides` maps a `repo_variable` to the repository that replaces the shipped one.
+        `overrides` maps a `repo_variable` to the repository that replaces the shipped one,
+        `backend_options` a backend to options of its models that do not have them themselves.
         Raises: CatalogError.
         """
         tables = _read(
@@ -64,6 +67,9 @@ class Catalog:
             for name, table in own.items():
                 tables[name] = {**tables.get(name, {}), **table}
         specs = [_with_override(_to_spec(name, table, origin), overrides) for name, table in tables.items()]
+        specs = [
+            replace(spec, options={**backend_options.get(spec.backend, {}), **spec.options}) for spec in specs
+        ]
         claimed = {each.lower() for spec in specs if spec.name in own for each in (spec.name, *spec.aliases)}
         return cls((spec if spec.name in own else _without(claimed, spec) for spec in specs), stand_ins)
 

@@ -116,7 +116,8 @@ def load_catalog(settings: Settings) -> Catalog:
     usual = settings.home_path / "models.toml"
     pairs = (pair.partition("=") for pair in settings.model_aliases)
     stand_ins = [(name.strip(), model.strip()) for name, _, model in pairs]
-    return Catalog.load(chosen or (usual if usual.is_file() else None), settings.hub_overrides, stand_ins)
+    path = chosen or (usual if usual.is_file() else None)
+    return Catalog.load(path, settings.hub_overrides, stand_ins, settings.backend_options())
 
 
 def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:

@@ -19,6 +19,8 @@ PROCESS_BYTES = 40_000_000
 _WEIGHT_SUFFIXES = (".safetensors", ".onnx", ".gguf", ".bin", ".npz")
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
 _WIDENED = ("F16", "BF16")  # to float32 on a CPU
+_NF4_BYTES = 0.52  # with the scales of its blocks of 64, themselves in 8 bits
+_UNQUANTIZED = ("embed", "lm_head", "wte", "wpe")
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
@@ -35,39 +37,49 @@ _HEADER = msgspec.json.Decoder(dict[str, _Tensor])
 def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
     """Returns bytes per memory pool: the weights as they will lie in memory, and the process around them.
 
-    On a CPU half-precision weights are widened to float32. llama.cpp allots a whole context's keys and values
+    On a CPU half-precision weights are widened to float32. In NF4 they take what their files tell, for the
+    catalogue's figure for the host is of whole ones. llama.cpp allots a whole context's keys and values
     with the weights. The catalogue's figure counts where it is larger: it knows what a file does not say.
     Blocks: reads the headers of files.
     """
     is_on_cpu = load.device == "cpu"
+    is_nf4 = load.options.get("quantization") == "nf4"
     weights = sum(
-        _weights_bytes(Path(path), is_widened=is_on_cpu)
+        _weights_bytes(Path(path), is_widened=is_on_cpu, is_nf4=is_nf4)
         for name, path in load.files.items()
         if name.endswith(_WEIGHT_SUFFIXES)
     )
     weights += cache_bytes(load) if spec.backend == "llama_cpp" else 0
     process = PROCESS_BYTES + BACKENDS[spec.backend].library_bytes if spec.runner == "process" else 0
     if is_on_cpu:
-        return {"host": max(weights, spec.host_bytes) + process}
+        return {"host": max(weights, 0 if is_nf4 else spec.host_bytes) + process}
     return {"host": process + spec.host_bytes, load.device: max(weights, spec.device_bytes)}
 
 
-def _weights_bytes(path: Path, *, is_widened: bool) -> int:
+def _weights_bytes(path: Path, *, is_widened: bool, is_nf4: bool) -> int:
     on_disk = path.stat().st_size if path.exists() else 0
     if path.suffix != ".safetensors":
         return on_disk
     tensors = _tensors(path)
     if not tensors:
         return on_disk
+    if is_nf4:
+        return int(sum(math.prod(each.shape) * _nf4_bytes(name, each) for name, each in tensors.items()))
     return sum(
         math.prod(tensor.shape)
         * (4 if is_widened and tensor.dtype in _WIDENED else _ITEM_BYTES.get(tensor.dtype, 1))
-        for tensor in tensors
+        for tensor in tensors.values()
     )
 
 
-def _tensors(path: Path) -> list[_Tensor]:
-    """Returns the tensors a safetensors file declares; none when it is no such file.
+def _nf4_bytes(name: str, tensor: _Tensor) -> float:
+    """Returns bytes of an item: linear layers are quantised, tables of words and the last layer stay."""
+    is_linear = len(tensor.shape) == 2 and not any(part in name for part in _UNQUANTIZED)
+    return _NF4_BYTES if is_linear else 2
+
+
+def _tensors(path: Path) -> dict[str, _Tensor]:
+    """Returns the tensors a safetensors file declares, by name; none when it is no such file.
 
     The format: https://github.com/huggingface/safetensors#format
     """
@@ -76,5 +88,5 @@ def _tensors(path: Path) -> list[_Tensor]:
             (n_bytes,) = struct.unpack("<Q", file.read(8))
             header = _HEADER.decode(file.read(n_bytes)) if n_bytes <= _MAX_HEADER_BYTES else {}
     except (OSError, struct.error, msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    return [entry for name, entry in header.items() if name != "__metadata__"]
+        return {}
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
