@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,15 +28,21 @@ _SIZES: dict[str, Any] = {
 
 
 def save_writer(
-    family: Family, folder: Path, template: str = TAGS, *, are_marks_special: bool = False
+    family: Family,
+    folder: Path,
+    template: str = TAGS,
+    *,
+    are_marks_special: bool = False,
+    tokenizer_family: str = "qwen",
 ) -> Path:
     """Writes a whole checkpoint: weights, tokenizer, template. Returns the folder.
 
     are_marks_special: marks of calls and thoughts are special tokens, as some makers have them.
     """
-    save_tokenizer("qwen", folder)
+    save_tokenizer(tokenizer_family, folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken(mark, special=are_marks_special) for mark in _MARKS])
+    tokenizer.add_special_tokens(["<|eot_id|>"])
     tokenizer.post_processor = None
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(template)
@@ -48,12 +53,7 @@ def save_writer(
     }[family]
     torch.manual_seed(7)
     model = model_class(config_class(vocab_size=n_vocabulary, tie_word_embeddings=True, **_SIZES))
-    model.generation_config.eos_token_id = tokenizer.token_to_id("<|im_end|>")
+    end = "<|im_end|>" if tokenizer_family == "qwen" else "<|eot_id|>"
+    model.generation_config.eos_token_id = tokenizer.token_to_id(end)
     model.save_pretrained(folder)
     return folder
-
-
-def fields_of(folder: Path) -> dict[str, Any]:
-    """Returns what the checkpoint's generation_config.json holds."""
-    fields: dict[str, Any] = json.loads((folder / "generation_config.json").read_text())
-    return fields

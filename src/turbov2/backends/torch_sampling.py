@@ -70,6 +70,7 @@ def config_of(
             *[None] * 4,
         )
     config.num_beams = config.num_return_sequences = 1  # what a streamer can be told
+    config.use_cache = True  # makers leave it off after training
     config.max_length, config.max_new_tokens = None, n_tokens
     config.eos_token_id = sorted(end_ids)
     if config.pad_token_id is None:
