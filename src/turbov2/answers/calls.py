@@ -47,6 +47,14 @@ def calls_in(body: str, declared: Declared, *, is_marked: bool) -> list[Call]:
         return []
 
 
+def call_of(name: str, arguments: str, declared: Declared) -> Call | None:
+    """Returns the call of a tool by its name, its arguments mended; None if it is none of a declared tool."""
+    try:
+        return _from_json({"name": name, "arguments": arguments}, declared, is_marked=True)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return None
+
+
 def may_be_call(beginning: str, declared: Declared) -> bool:
     """Returns whether JSON that begins so may turn out to be a call: its first member says it soon."""
     beginning = beginning[:_FIRST_MEMBER_CHARS]

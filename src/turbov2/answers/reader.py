@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from turbov2.answers.calls import JUNK, Call, calls_in, may_be_call
+from turbov2.answers.calls import JUNK, Call, call_of, calls_in, may_be_call
 from turbov2.answers.declared import Declared
 from turbov2.answers.json_scan import JsonScan
 from turbov2.answers.said import Said
-from turbov2.types import AnswerDelta, ReplyFormat, Tags
+from turbov2.types import AnswerDelta, ReplyFormat, Tags, TextDelta, ThinkingDelta, ToolCallPart
 
 _USUAL = (Tags("<tool_call>", "</tool_call>"), Tags("<tools>", "</tools>"))
 _JSON_BEGUN = re.compile(r"\s*+(?:\[\s*+)?([^\s\[])")
@@ -61,6 +61,22 @@ class AnswerReader:
             self._held += text[start : start + _STEP_CHARS]
             while self._step(False):
                 pass
+        return self._said.take()
+
+    def tell(self, part: TextDelta | ThinkingDelta | ToolCallPart) -> list[AnswerDelta]:
+        """Returns what a part tells that another server has understood; a call is one by the same rules."""
+        match part:
+            case TextDelta(text):
+                self._said.text(text)
+            case ThinkingDelta(text):
+                self._said.part()
+                self._said.thinking(text)
+            case ToolCallPart(_, name, arguments):
+                call = call_of(name, arguments, self._declared)
+                if call is None:
+                    self._said.text(arguments)
+                else:
+                    self._call([call])
         return self._said.take()
 
     def end(self, *, is_cut: bool) -> list[AnswerDelta]:

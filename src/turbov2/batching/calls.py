@@ -19,7 +19,7 @@ import msgspec
 from turbov2.batching.jobs import BatchRecord, Outcome, RunnerLost
 from turbov2.batching.turns import Share, Turns
 from turbov2.errors import RunnerCrashed, TurboError
-from turbov2.types import Finish, GenerateTask, Heard, ImageTask, Lane, Seen, SpeechTask
+from turbov2.types import Finish, GenerateTask, Heard, ImageTask, Lane, Piece, Seen, SpeechTask
 
 if TYPE_CHECKING:
     from turbov2.types.audio import Samples
@@ -35,7 +35,7 @@ class AnswersCalls(Protocol):
         """Returns what the model sees."""
 
     async def generate(
-        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[Piece], None]
     ) -> Finish:
         """Returns how the answer ended, after all its pieces."""
 
@@ -64,11 +64,11 @@ class LookResult(msgspec.Struct, frozen=True):
 
 
 class GenerateJob(msgspec.Struct, frozen=True, eq=False):
-    """One answer to write. `on_piece` is called, in the loop, with its text as it comes."""
+    """One answer to write. `on_piece` is called, in the loop, with its pieces as they come."""
 
     task: GenerateTask
     images: tuple[Pixels, ...]
-    on_piece: Callable[[str], None]
+    on_piece: Callable[[Piece], None]
     lane: Lane = "default"
     key_id: str = ""
 

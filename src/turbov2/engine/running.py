@@ -26,7 +26,7 @@ from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import weights_key
 from turbov2.errors import NotCapable
 from turbov2.residency import Residency
-from turbov2.types import GenerateTask, ImageNeed, Loaded, SpeechNeed
+from turbov2.types import GenerateTask, ImageNeed, Loaded, Piece, SpeechNeed
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -119,7 +119,7 @@ class Running:
         async def write(held: HeldModel) -> GenerateResult:
             job = job_for(held.loaded)
 
-            def on_piece(piece: str) -> None:
+            def on_piece(piece: Piece) -> None:
                 nonlocal has_begun
                 has_begun = True
                 job.on_piece(piece)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from turbov2.answers import AnswerReader, Declared
-from turbov2.types import AnswerDelta, ChatRequest, Finish, Loaded, ReplyFormat
+from turbov2.types import AnswerDelta, ChatRequest, Finish, Loaded, Piece, ReplyFormat
 
 _RAW = ReplyFormat()
 
@@ -21,7 +21,7 @@ class Understanding:
         self._on_delta = on_delta
         self._reader = self._new_reader(_RAW)
 
-    def begin(self, loaded: Loaded) -> Callable[[str], None]:
+    def begin(self, loaded: Loaded) -> Callable[[Piece], None]:
         """Returns what takes the pieces that this model writes. Called again where another writes instead."""
         self._reader = self._new_reader(_RAW if self._request.is_raw else loaded.reply)
         return self._take
@@ -34,8 +34,8 @@ class Understanding:
         has_called = self._reader.has_called and not is_cut
         return replace(finish, reason="tool_calls") if has_called else finish
 
-    def _take(self, piece: str) -> None:
-        for delta in self._reader.read(piece):
+    def _take(self, piece: Piece) -> None:
+        for delta in self._reader.read(piece) if isinstance(piece, str) else self._reader.tell(piece):
             self._on_delta(delta)
 
     def _new_reader(self, form: ReplyFormat) -> AnswerReader:

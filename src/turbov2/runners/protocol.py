@@ -16,6 +16,7 @@ from turbov2.types import (
     Loaded,
     LoadSpec,
     Outputs,
+    Piece,
     Seen,
     SpeechTask,
     TokenBatch,
@@ -69,7 +70,7 @@ class Runner(Protocol):
         """Returns what the model sees in uint8 pixels. Cancelling drops a call that still waits."""
 
     async def generate(
-        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[Piece], None]
     ) -> Finish:
         """Returns how the model's answer ended. `on_piece` is called before, in the loop, with its pieces.
 

@@ -32,6 +32,7 @@ from turbov2.types.chat import (
     ChatResult,
     ImageFacts,
     ImageSource,
+    Piece,
     TextDelta,
     ThinkingDelta,
 )
@@ -196,6 +197,7 @@ __all__ = [
     "OutputKind",
     "Outputs",
     "Pair",
+    "Piece",
     "PoolStatus",
     "PromptMessage",
     "PullProgress",

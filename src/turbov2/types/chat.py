@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from turbov2.types.generate import Finish, PromptMessage, Sampling
+from turbov2.types.generate import Finish, PromptMessage, Sampling, ToolCallPart
 from turbov2.types.tools import Tool, ToolChoice
 
 
@@ -94,4 +94,6 @@ class ChatResult(msgspec.Struct, frozen=True):
 
 
 AnswerDelta = TextDelta | ThinkingDelta | CallBegun | CallDelta
+# What a runner tells of an answer: text as the model wrote it, or what another server made of such text.
+Piece = str | TextDelta | ThinkingDelta | ToolCallPart
 ChatEvent = AnswerDelta | ChatResult
