@@ -22,12 +22,15 @@ TurboError
 │   ├── QueueFull               429  too many inputs or bytes already wait; Ollama's API says 503
 │   ├── OutOfMemory             503  no room for the model beside what is in use
 │   ├── LoadTimeout             503  the model did not become ready within the wait
+│   ├── RemoteBusy              503  the other server that runs the model takes no more now
 │   ├── NoStorage               507  the server's disk is full, or cannot be written
 │   ├── DeadlineExceeded        504  the request's own time limit passed before it was answered
 │   └── Stopping                503  the server stops before this request could end
 └── BackendError                ours, or the installation's
     ├── ModelUnavailable        501  catalogued, but not runnable here: says why and the command that mends it
     ├── PullFailed              502  weights could not be fetched or did not match their hashes
+    ├── RemoteFailed            502  the other server cannot be reached, refuses us, or makes no sense
+    ├── RemoteTimedOut          504  the other server was silent, or wrote, for too long
     ├── LoadFailed              500  weights are there and do not load
     ├── RunnerCrashed           500  the process that ran the model ended
     ├── DecoderCrashed          500  the process that read an image, a document or a sound ended
@@ -164,6 +167,10 @@ class LoadTimeout(CapacityError):
     code = "load_timeout"
 
 
+class RemoteBusy(CapacityError):
+    code = "remote_busy"
+
+
 class NoStorage(CapacityError):
     status = 507
     code = "no_storage"
@@ -190,6 +197,16 @@ class ModelUnavailable(BackendError):
 class PullFailed(BackendError):
     status = 502
     code = "pull_failed"
+
+
+class RemoteFailed(BackendError):
+    status = 502
+    code = "remote_failed"
+
+
+class RemoteTimedOut(BackendError):
+    status = 504
+    code = "remote_timed_out"
 
 
 class LoadFailed(BackendError):

@@ -317,6 +317,12 @@ class Settings(msgspec.Struct, frozen=True):
         return tuple(keys)
 
 
+def read_secret(variable: str) -> Secret | None:
+    """Returns what a variable holds that a models file names; None if it is not set, or empty."""
+    value = os.environ.get(variable, "").strip()
+    return Secret(value) if value else None
+
+
 def _read_keys(path: str) -> list[str]:
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()

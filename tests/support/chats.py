@@ -19,7 +19,7 @@ LONG = " ".join(f"w{number}" for number in range(400))
 ODD = "über 機械学習 🙂🏽 e\u0301 👩‍👩‍👧 'q\"\\ \u200d"  # words, as the fake model writes them
 
 
-def chat_server(folder: Path) -> RunningServer:
+def chat_server(folder: Path, **env: str) -> RunningServer:
     """Returns a server with a model that sees, one that reads text alone, a slow one and one that dies.
 
     Another sees, thinks, calls tools and keeps the last prompt's beginning.
@@ -43,7 +43,7 @@ def chat_server(folder: Path) -> RunningServer:
         fake_model("embedder", folder),
     ]
     models = [table.replace("dimensions = 8\n", "").replace('"inline"', '"thread"') for table in models[:-1]]
-    return RunningServer(folder, models="\n".join(models), env={"TURBOV2_MAX_IMAGES": str(MAX_IMAGES)})
+    return RunningServer(folder, models="\n".join(models), env={"TURBOV2_MAX_IMAGES": str(MAX_IMAGES), **env})
 
 
 def png(width: int = 40, height: int = 30) -> bytes:

@@ -71,6 +71,8 @@ BACKENDS: dict[str, BackendEntry] = {
         requires=("faster_whisper", "ctranslate2", "onnxruntime"),
         library_bytes=_WHISPER_LIBRARY_BYTES,
     ),
+    # Nothing of it runs here: runners/remote speaks to the server that runs it.
+    "remote_openai": BackendEntry(""),
     "fake": BackendEntry("turbov2.backends.fake:FakeBackend"),
 }
 

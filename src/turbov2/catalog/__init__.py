@@ -5,6 +5,23 @@ run, who asks for it, or what is in memory.
 """
 
 from turbov2.catalog.catalog import Catalog
-from turbov2.catalog.spec import Golden, HubWeights, ModelSpec, PackageMember, PackageWeights, PathWeights
+from turbov2.catalog.spec import (
+    Golden,
+    HubWeights,
+    ModelSpec,
+    PackageMember,
+    PackageWeights,
+    PathWeights,
+    RemoteWeights,
+)
 
-__all__ = ["Catalog", "Golden", "HubWeights", "ModelSpec", "PackageMember", "PackageWeights", "PathWeights"]
+__all__ = [
+    "Catalog",
+    "Golden",
+    "HubWeights",
+    "ModelSpec",
+    "PackageMember",
+    "PackageWeights",
+    "PathWeights",
+    "RemoteWeights",
+]

@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from turbov2.catalog.spec import HubWeights, ModelSpec
+from turbov2.catalog.spec import HubWeights, ModelSpec, RemoteWeights
 from turbov2.errors import InvalidRequest, ModelNotFound
 from turbov2.units import parse_duration_s
 
 DEFAULT_TAG = ":latest"
 MAX_NAME_CHARS = 256
+REMOTE_BACKEND = "remote_openai"
+# What follows from such a backend need not be written: there are no weights here and nothing that runs.
+_REMOTE: dict[str, Any] = {"runner": "remote", "weights": {"kind": "remote"}}
 
 
 class CatalogError(Exception):
@@ -136,13 +139,26 @@ def _read(text: str, origin: str) -> dict[str, dict[str, Any]]:
 
 
 def _to_spec(name: str, table: dict[str, Any], origin: str) -> ModelSpec:
+    implied = _REMOTE if table.get("backend") == REMOTE_BACKEND else {}
     try:
-        spec = msgspec.convert({**table, "name": name}, ModelSpec)
+        spec = msgspec.convert({**implied, **table, "name": name}, ModelSpec)
         if spec.keep_alive:
             parse_duration_s(spec.keep_alive)
+        _check_remote(spec)
     except (msgspec.ValidationError, ValueError) as error:
         raise CatalogError(f"{origin}, model '{name}': {error}") from error
     return spec
+
+
+def _check_remote(spec: ModelSpec) -> None:
+    """Raises: ValueError for a model that is half here and half with another server."""
+    said = (spec.backend == REMOTE_BACKEND, spec.runner == "remote", isinstance(spec.weights, RemoteWeights))
+    if any(said) and not all(said):
+        raise ValueError(
+            f"backend '{REMOTE_BACKEND}', runner 'remote' and weights of kind 'remote' go together"
+        )
+    if any(said) and spec.capability not in ("generate", "vision"):
+        raise ValueError(f"backend '{REMOTE_BACKEND}' is for generate and vision, not for {spec.capability}")
 
 
 def _with_override(spec: ModelSpec, overrides: Mapping[str, str]) -> ModelSpec:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 Capability = Literal["embed", "rerank", "classify", "vision", "ocr", "transcribe", "generate"]
-RunnerKind = Literal["inline", "thread", "process"]
+RunnerKind = Literal["inline", "thread", "process", "remote"]
 Scoring = Literal["pair", "cosine", "maxsim"]
 Priority = Literal["low", "normal", "high"]
 
@@ -51,8 +51,12 @@ class PathWeights(msgspec.Struct, frozen=True, tag="path", tag_field="kind", for
     path: str = ""
 
 
+class RemoteWeights(msgspec.Struct, frozen=True, tag="remote", tag_field="kind", forbid_unknown_fields=True):
+    """Weights that another server holds; the model's options say which server."""
+
+
 Device = Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda:\d+)$")]
-Weights = HubWeights | PackageWeights | PathWeights
+Weights = HubWeights | PackageWeights | PathWeights | RemoteWeights
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

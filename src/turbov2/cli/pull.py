@@ -96,12 +96,10 @@ def _starters(shelf: Shelf) -> Sequence[ModelSpec]:
 
 def _was_pulled(spec: ModelSpec) -> bool:
     """Returns whether a pull brings these weights; the store refuses to remove others, so nobody is asked."""
-    from turbov2.catalog import PackageWeights, PathWeights
+    from turbov2.catalog import HubWeights, PackageWeights
 
     weights = spec.weights
-    return not isinstance(weights, PathWeights) and not (
-        isinstance(weights, PackageWeights) and weights.installed
-    )
+    return isinstance(weights, HubWeights) or (isinstance(weights, PackageWeights) and not weights.installed)
 
 
 def _confirm(question: str) -> None:

@@ -25,7 +25,7 @@ from turbov2.cores import n_cores
 from turbov2.engine.golden import check_golden
 from turbov2.engine.held import HeldModel
 from turbov2.engine.placement import Placement
-from turbov2.engine.shelf import Shelf, weights_key
+from turbov2.engine.shelf import Shelf, key_variable, weights_key
 from turbov2.engine.sizes import estimate_bytes
 from turbov2.engine.texts import Texts
 from turbov2.residency import Memory, Residency
@@ -33,6 +33,7 @@ from turbov2.runners.inline import InlineRunner
 from turbov2.runners.process import ProcessRunner
 from turbov2.runners.protocol import Runner
 from turbov2.runners.thread import ThreadRunner
+from turbov2.settings import read_secret
 from turbov2.types import Loaded, LoadSpec
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Loader:
         self, runner: Runner, spec: ModelSpec, load_spec: LoadSpec
     ) -> tuple[Loaded, dict[str, int]]:
         """Returns what was loaded, and what our own process grew by."""
-        if spec.runner == "process":
+        if spec.runner in ("process", "remote"):
             return await runner.start(load_spec), {}
         async with self._growing:
             before = await asyncio.to_thread(self._memory.process_bytes, os.getpid())
@@ -126,6 +127,8 @@ class Loader:
             return InlineRunner(n_threads=_INLINE_THREADS)
         if spec.runner == "thread":
             return ThreadRunner(n_threads=n_cores())
+        if spec.runner == "remote":
+            return _remote_runner(spec)
         key = weights_key(spec)
         return ProcessRunner(
             environment=_child_environment(), on_exit=lambda reason: self.residency.died(key, reason)
@@ -159,6 +162,13 @@ class Loader:
 
     def _on_batch(self, spec: ModelSpec) -> Callable[[BatchRecord], None]:
         return lambda record: self._meters.batches.ran(spec.name, record)
+
+
+def _remote_runner(spec: ModelSpec) -> Runner:
+    from turbov2.runners.remote import RemoteRunner  # only who has such models pays for an HTTP client
+
+    key = read_secret(key_variable(spec)) or ""
+    return RemoteRunner(key, sees=spec.capability == "vision")
 
 
 def _child_environment() -> dict[str, str]:

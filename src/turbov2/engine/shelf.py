@@ -13,7 +13,7 @@ from turbov2.backends.registry import BACKENDS, missing_modules
 from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
 from turbov2.errors import ModelNotFound, ModelUnavailable
-from turbov2.settings import Settings
+from turbov2.settings import Settings, read_secret
 from turbov2.types import LoadSpec, ModelStatus, PullProgress
 from turbov2.types.status import Availability
 
@@ -40,6 +40,12 @@ class Shelf:
             return f"the extra '{spec.extra}' is not installed", f"pip install '{DISTRIBUTION}[{spec.extra}]'"
         if isinstance(spec.weights, PathWeights) and not spec.weights.path:
             return "its weights are not published yet", "name a folder in your own models file"
+        variable = key_variable(spec)
+        if variable and read_secret(variable) is None:
+            return (
+                f"the variable '{variable}' is not set",
+                "set it to the other server's key, and start again",
+            )
         return "", ""
 
     def status(self, spec: ModelSpec) -> ModelStatus:
@@ -128,6 +134,11 @@ def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:
 def is_pinned(spec: ModelSpec) -> bool:
     """Returns whether the source names exact bytes, so that fetching it unasked is safe."""
     return not isinstance(spec.weights, HubWeights) or bool(spec.weights.revision)
+
+
+def key_variable(spec: ModelSpec) -> str:
+    """Returns the variable that holds the key of the server that runs the model; empty if there is none."""
+    return str(spec.options.get("key_variable", "")) if spec.runner == "remote" else ""
 
 
 def weights_key(spec: ModelSpec) -> str:

@@ -20,6 +20,12 @@ class Installed(msgspec.Struct, frozen=True):
     modified_at: dt.datetime  # aware, UTC
 
 
+def elsewhere(name: str) -> Installed:
+    """Returns what is known of weights that another server holds: nothing but whose they are."""
+    never = dt.datetime.fromtimestamp(0, dt.UTC)
+    return Installed({}, "", digest_of([(name, "remote")]), size_bytes=0, modified_at=never)
+
+
 def digest_of(lines: Iterable[tuple[str, str]]) -> str:
     """Returns the hex sha256 over the sorted "name hash" lines."""
     text = "".join(f"{name} {value}\n" for name, value in sorted(lines))

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from turbov2.catalog.spec import HubWeights, ModelSpec, PackageWeights, PathWeights
+from turbov2.catalog.spec import HubWeights, ModelSpec, PackageWeights, PathWeights, RemoteWeights
 from turbov2.catalog.weights import manifest, package
 from turbov2.catalog.weights.checks import disk_errors, file_sha256, safe_name
 from turbov2.catalog.weights.folder import locate_folder
 from turbov2.catalog.weights.hub import Hub
-from turbov2.catalog.weights.installed import Installed
+from turbov2.catalog.weights.installed import Installed, elsewhere
 from turbov2.catalog.weights.lock import held
 from turbov2.catalog.weights.manifest import Manifest, StoredFile
 from turbov2.catalog.weights.progress import Steps
@@ -35,6 +35,8 @@ class WeightsStore:
         weights = spec.weights
         if isinstance(weights, PathWeights):
             return locate_folder(weights, spec.backend)
+        if isinstance(weights, RemoteWeights):
+            return elsewhere(spec.name)
         if isinstance(weights, PackageWeights) and weights.installed:
             return package.locate_installed(weights)
         found = self._manifest(spec)
@@ -86,6 +88,8 @@ class WeightsStore:
         weights = spec.weights
         if isinstance(weights, PathWeights):
             raise InvalidRequest(f"the weights of {spec.name} are a folder of yours; remove it yourself")
+        if isinstance(weights, RemoteWeights):
+            raise InvalidRequest(f"{spec.name} runs on another server; take it out of your models file")
         if isinstance(weights, PackageWeights) and weights.installed:
             raise InvalidRequest(f"the weights of {spec.name} come with the install and cannot be removed")
         with disk_errors(), held(self._path(spec, ".lock"), None):
@@ -99,6 +103,8 @@ class WeightsStore:
             if found is None:
                 raise InvalidRequest(f"the folder set for {spec.name} does not exist or has no model files")
             return found
+        if isinstance(weights, RemoteWeights):
+            return elsewhere(spec.name)
         if isinstance(weights, PackageWeights) and weights.installed:
             package.verify_installed(weights)
             return package.locate_installed(weights)
