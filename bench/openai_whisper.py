@@ -136,4 +136,3 @@ def _theirs(python: Path, model: str) -> Iterator[Callable[[speech.Clip, int], d
             return told
 
         yield hear
-        stdin.close()

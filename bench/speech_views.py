@@ -113,7 +113,7 @@ def draw_long_files(result: Result) -> None:
         axes.set_ylim(0, None)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    by_length.legend(fontsize=8, frameon=False)
+    figure.legend(*by_length.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     save(figure, "long_files")
 
 
