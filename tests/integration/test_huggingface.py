@@ -372,6 +372,13 @@ def test_a_server_answers_the_same(folders: dict[Family, Path], tmp_path: Path) 
             "/v1/messages/count_tokens", json={"model": "tiny-words", "messages": turns}
         )
         assert counted.json() == {"input_tokens": finish.n_prompt_tokens}
+        function = {"name": "weather", "parameters": json.loads(WEATHER.parameters)}
+        demanded = {"tools": [{"type": "function", "function": function}], "tool_choice": "required"}
+        asked = body | demanded | {"max_tokens": 200, "parallel_tool_calls": False}
+        [choice] = server.http.post("/v1/chat/completions", json=asked, timeout=60).json()["choices"]
+        assert choice["finish_reason"] == "tool_calls"
+        [call] = choice["message"]["tool_calls"]
+        assert json.loads(call["function"]["arguments"])["days"] in (1, 2)
         body["messages"] = [{"role": "user", "content": "long " * N_POSITIONS}]
         too_long = openai_error(server.http.post("/v1/chat/completions", json=body), 400)
         assert too_long["code"] == "context_length_exceeded"

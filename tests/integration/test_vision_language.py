@@ -230,6 +230,9 @@ def test_what_no_model_can_read(backend: VisionLanguageBackend) -> None:
         write(backend, ask("long " * 600))
     with pytest.raises(InvalidRequest, match="stands for an image"):
         write(backend, ask("an <image> too many"))
+    called = PromptMessage("assistant", (ToolCallPart("1", "look", '{"at": "<image>"}'),))
+    with pytest.raises(InvalidRequest, match="stands for an image"):
+        backend.count(replace(ask(), messages=(*ask().messages, called)), [IMAGE])
 
 
 def test_an_answer_ends_where_the_context_does(backend: VisionLanguageBackend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Sequence
@@ -63,16 +64,15 @@ class Prompts:
         template does not take; NotSupported for tools that it does not tell the model of, and for images in
         a raw prompt.
         """
-        if any(self._image_token in text for message in task.messages for text in _texts(message)):
+        messages, tools = messages_of(task, _AS_THEY_ARE), tools_of(task, _AS_THEY_ARE)
+        if self._image_token in json.dumps([messages, tools], ensure_ascii=False):
             raise holds(self._image_token, "an image")
         if task.is_raw:
             return self._raw(task)
-        tools = tools_of(task, _AS_THEY_ARE)
         if tools and not self.reply.has_tools:
             raise NotSupported("the model's chat template knows no tools; leave them out", param="tools")
         turns = [
-            self._turn(message, told, images)
-            for message, told in zip(task.messages, messages_of(task, _AS_THEY_ARE), strict=True)
+            self._turn(message, told, images) for message, told in zip(task.messages, messages, strict=True)
         ]
         has_beginning = task.messages[-1].role == "assistant" and "tool_calls" not in turns[-1]
         wish = {} if task.thinks is None else {"enable_thinking": task.thinks, "thinking": task.thinks}
