@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turbov2.backends.fake import TRIGGERS, FakeBackend, vectors_of
-from turbov2.errors import InferenceFailed, InvalidRequest, OutOfMemory
+from turbov2.errors import InferenceFailed, InputTooLong, InvalidRequest, OutOfMemory
 from turbov2.types import (
     Finish,
     GenerateTask,
@@ -151,6 +151,30 @@ def test_a_writer_thinks_calls_and_holds_to_a_schema() -> None:
     )
     schema = '{"type": "object", "properties": {"n": {"type": "integer"}, "s": {"enum": ["x"]}}}'
     assert written(backend, "a", schema=schema, thinks=False)[0] == '{"n": 1, "s": "x"}'
+
+
+def test_a_writer_does_turn_by_turn_what_the_user_said() -> None:
+    backend = fake(is_writer=True, calls_tools=True)
+    script = PromptMessage("user", (TextPart("CALL ls {}\nTHEN\nSAY all  done\nTHEN\nnothing"),))
+    turn, reminder = PromptMessage("assistant", (TextPart("x"),)), PromptMessage("user", (TextPart("mind"),))
+    tools = (Tool("ls", "lists files", "{}"),)
+
+    def writes(*messages: PromptMessage) -> str:
+        pieces: list[str] = []
+        backend.generate(GenerateTask(messages, tools=tools), (), pieces.append, lambda: False)
+        return "".join(pieces)
+
+    assert "<tool_call>" in writes(script)
+    assert writes(script, turn, reminder) == "all done"
+    assert writes(script, turn, turn) == "CALL ls {} THEN SAY all done THEN nothing x x"
+    assert writes(script, turn, turn, turn).endswith("nothing x x x")
+
+
+def test_a_writer_refuses_a_prompt_that_leaves_no_room() -> None:
+    backend = fake(max_tokens=3, is_writer=True)
+    assert written(backend, "a b")[0] == "a b"
+    with pytest.raises(InputTooLong, match="prompt is too long: 3 tokens > 3 maximum"):
+        written(backend, "a b c")
 
 
 def test_a_writer_that_keeps_prefixes_says_how_much_it_did_not_read_again() -> None:

@@ -28,6 +28,7 @@ from turbov2.backends.fake_speech import NEED, hear
 from turbov2.backends.fake_speech import words_of as heard_words
 from turbov2.backends.fake_writing import n_prompt_tokens, pieces_of, reply_format, words_of
 from turbov2.backends.havoc import HAVOC
+from turbov2.backends.prompt_errors import too_long
 from turbov2.backends.tokens import Ids, check_ids, is_pairs, is_text, offsets_of, to_batch
 from turbov2.errors import InferenceFailed, LoadFailed, OutOfMemory
 from turbov2.types import (
@@ -157,7 +158,13 @@ class FakeBackend:
         on_text: Callable[[str], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
-        """Writes what turbov2.backends.fake_writing says. A piece with a trigger's text pulls it before."""
+        """Writes what turbov2.backends.fake_writing says. A piece with a trigger's text pulls it before.
+
+        Raises: InputTooLong, and what it is told to.
+        """
+        n_read = n_prompt_tokens(task, images)
+        if (limit := self.loaded.max_tokens) is not None and n_read >= limit:
+            raise too_long(n_read, limit)
         time.sleep(self._options.delay_s)
         n_written, n_cached = 0, self._n_cached(task, images)
         reason: FinishReason = "stop"
@@ -175,7 +182,7 @@ class FakeBackend:
             n_written += 1
         return Finish(
             reason,
-            n_prompt_tokens(task, images),
+            n_read,
             n_written,
             n_tiles=len(images),
             stopped_by=stopped_by,

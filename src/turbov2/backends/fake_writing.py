@@ -1,6 +1,8 @@
 """What the fake model writes: the prompt's own words, or what the prompt and its options tell it to.
 
-    CALL name {"a": 1}    as a line of the last message: it calls that tool with these arguments
+    CALL name {"a": 1}    as a line of what the user said: it calls that tool with these arguments
+    SAY words             as a line: it writes these words alone
+    THEN                  as a line: what follows it is for the turn after, and so on
     a tool is demanded    and no line tells which: it calls the named or the first one, with no arguments
     a schema              it writes the least JSON of that shape
 
@@ -17,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from turbov2.types import (
     GenerateTask,
     ImagePart,
-    PromptMessage,
     ReplyFormat,
     Tags,
     TextPart,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 THINKING = Tags("<think>", "</think>")
 CALLS = Tags("<tool_call>", "</tool_call>")
 _CALL_LINE = re.compile(r"^\s*CALL (\S+) (\{.*\})\s*$", re.MULTILINE)
+_SAY_LINE = re.compile(r"^\s*SAY (.+)$", re.MULTILINE)
+_THEN_LINE = re.compile(r"^\s*THEN\s*$", re.MULTILINE)
 _N_LETTERS = 7  # of a piece of what is no word: marks then lie across pieces
 _LEAST: dict[str, Any] = {"string": "word", "integer": 1, "number": 0.5, "boolean": True, "null": None}
 
@@ -49,7 +52,8 @@ def pieces_of(task: GenerateTask, images: Sequence[Pixels], form: ReplyFormat) -
         return pieces + _cut("I call.\n" + "\n".join(f"{CALLS.begin}\n{call}\n{CALLS.end}" for call in calls))
     if task.schema is not None:
         return pieces + _cut(json.dumps(_least(json.loads(task.schema))))
-    return pieces + [word if not at else f" {word}" for at, word in enumerate(said)]
+    words = " ".join(_SAY_LINE.findall(_told(task))).split() or said
+    return pieces + [word if not at else f" {word}" for at, word in enumerate(words)]
 
 
 def words_of(task: GenerateTask, images: Sequence[Pixels]) -> Iterator[str]:
@@ -76,18 +80,22 @@ def n_prompt_tokens(task: GenerateTask, images: Sequence[Pixels]) -> int:
 def _calls(task: GenerateTask) -> Iterator[str]:
     if not task.tools or task.choice.kind == "none":
         return
-    lines = _CALL_LINE.findall(_text_of(task.messages[-1]))
+    lines = _CALL_LINE.findall(_told(task))
     for name, arguments in lines:
         yield f'{{"name": "{name}", "arguments": {arguments}}}'
     if not lines and task.choice.kind == "required":
         yield f'{{"name": "{task.choice.name or task.tools[0].name}", "arguments": {{}}}}'
 
 
-def _text_of(message: PromptMessage) -> str:
-    """Returns what the user said; a result of a tool tells nobody what to do."""
-    if message.role != "user":
-        return ""
-    return "\n".join(part.text for part in message.parts if isinstance(part, TextPart))
+def _told(task: GenerateTask) -> str:
+    """Returns what the user said to do in this turn; a result of a tool tells nobody what to do."""
+    n_turns = 0
+    for message in reversed(task.messages):
+        n_turns += message.role == "assistant"
+        text = "\n".join(part.text for part in message.parts if isinstance(part, TextPart))
+        if message.role == "user" and (_CALL_LINE.search(text) or _SAY_LINE.search(text)):
+            return "".join(_THEN_LINE.split(text)[n_turns : n_turns + 1])
+    return ""
 
 
 def _least(schema: dict[str, Any]) -> Any:
