@@ -16,6 +16,7 @@ from turbov2.backends import registry
 from turbov2.backends.fake import vectors_of
 from turbov2.backends.tokens import to_batch
 from turbov2.errors import InferenceFailed, InvalidRequest, NotCapable, RunnerCrashed
+from turbov2.runners.calls import return_freed_memory
 from turbov2.runners.inline import INLINE_CHARS, InlineRunner
 from turbov2.runners.thread import ThreadRunner
 from turbov2.types import EmbedTask, Inputs, Loaded, LoadSpec, Outputs, TokenBatch
@@ -166,6 +167,7 @@ async def test_a_cancelled_call_that_waits_is_dropped() -> None:
 async def test_freed_memory_goes_back_to_the_system(way: str) -> None:
     Gated.gate.set()
     process = psutil.Process()
+    return_freed_memory()  # of other tests, which would be used again
     before_bytes = process.memory_info().rss
     runner = await started(backend="gated", n_pieces=10_000)
     scattered = runner._backend.weights[::200]  # so that the heap cannot shrink from its end
