@@ -62,7 +62,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             table("broken", "generate", "http://user:hidden-word@x/v1"),
         ]
         folder = tmp_path_factory.mktemp("front")
-        env = {"THEIR_KEY": KEY, "TURBOV2_LOG_LEVEL": "debug"}
+        # A budget that holds nothing: such models need none.
+        env = {
+            "THEIR_KEY": KEY,
+            "TURBOV2_LOG_LEVEL": "debug",
+            "TURBOV2_HOST_BUDGET": "1MB",
+            "TURBOV2_PRELOAD": "none",
+        }
         with RunningServer(folder, models="\n".join(models), env=env) as front:
             yield Pair(front, back)
 

@@ -11,6 +11,7 @@ from tests.support.upstream import DONE, HEAD, chunk, event, plain, upstream
 from turbov2.errors import (
     InputTooLong,
     InvalidRequest,
+    LoadFailed,
     NotSupported,
     RemoteBusy,
     RemoteFailed,
@@ -368,6 +369,14 @@ async def test_a_key_that_is_refused_is_named_by_its_variable():
     assert isinstance(error, RemoteFailed)
     assert "THEIR_KEY" in error.message
     assert KEY not in error.message
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nend", "schlüssel"])
+async def test_a_key_that_no_header_can_hold_is_not_shown(key):
+    with pytest.raises(LoadFailed, match="'THEIR_KEY' holds what no key has") as caught:
+        async with started("http://127.0.0.1:9/v1", key=key, key_variable="THEIR_KEY"):
+            pass
+    assert key not in str(caught.value)
 
 
 async def test_tokens_are_counted_where_the_server_counts():

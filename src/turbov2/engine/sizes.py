@@ -39,9 +39,12 @@ def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
 
     On a CPU half-precision weights are widened to float32. In NF4 they take what their files tell, for the
     catalogue's figure for the host is of whole ones. llama.cpp allots a whole context's keys and values
-    with the weights. The catalogue's figure counts where it is larger: it knows what a file does not say.
+    with the weights. A model that another server runs is in no pool. The catalogue's figure counts where it
+    is larger: it knows what a file does not say.
     Blocks: reads the headers of files.
     """
+    if spec.runner == "remote":
+        return {}
     is_on_cpu = load.device == "cpu"
     is_nf4 = load.options.get("quantization") == "nf4"
     weights = sum(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from turbov2.errors import (
     InvalidRequest,
+    LoadFailed,
     NotSupported,
     RemoteFailed,
     RunnerCrashed,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from turbov2.types.audio import Samples
     from turbov2.types.images import Pixels
 
+_KEY = re.compile(r"[!-~]*")
 _LONG_SIDE_PX = 2048  # models behind such APIs see no more of an image
 
 
@@ -93,6 +96,9 @@ class RemoteRunner:
         """Returns what the models file says; the server is not asked. Raises: LoadFailed, by an option."""
         self._model = spec.model
         self._options = parse_options(spec)
+        if not _KEY.fullmatch(self._key):  # its bytes would be told by whatever fails on them
+            variable = self._options.key_variable
+            raise LoadFailed(f"the variable '{variable}' holds what no key has: spaces, or more than ASCII")
         address = self._options.base_url.partition("://")[2].partition("/")[0]
         host = address.rpartition(":")[0] or address
         self._faults = Faults(spec.model, self._options.key_variable, (self._key, host))
