@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,8 @@ def serve(
 
     Flags win over the environment; `turbov2 config` lists every setting.
     """
+    # Before NumPy comes: a fork stops OpenBLAS's helpers, and a product that waits for them never ends.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from turbov2.engine.shelf import load_catalog
     from turbov2.obs.logs import configure_logs
     from turbov2.server.run import serve as run_server
