@@ -154,6 +154,8 @@ FORMS = {
     ),
     "a thought without end": ("<think>a <tool_call>", [("thought", "a <tool_call>")]),
     "an empty thought": ("<think>\n\n</think>\n\nYes", [("text", "Yes")]),
+    "an end too many": (f"<tool_call>{CALL}</tool_call></tool_call> So", [KYIV, ("text", "So")]),
+    "a mark too many": (f"<tool_call>\n<tool_call>{CALL}", [("text", "<tool_call>"), KYIV]),
     "half an emoji": (
         '<tool_call>{"name": "Bash", "arguments": {"a": "\\ud83d"}}</tool_call>',
         [call("Bash", a="\ufffd")],
@@ -183,6 +185,10 @@ TEXTS = (
     '```json\n{"name": ',
     "<think> comes later",
     "so <think>not at the beginning</think>",
+    "Models write <tool_call> and </tool_call> around a call.",
+    "`<tools>` lists them; `</tools>` ends that.",
+    "Between <tool_call>name and arguments</tool_call>, as JSON.",
+    "</tool_call>",
 )
 
 
@@ -203,6 +209,8 @@ def test_without_tools_nothing_is_held_back_and_marks_are_text() -> None:
 
 def test_text_comes_as_soon_as_it_can_be_no_mark() -> None:
     reader = AnswerReader(FORM, Declared(TOOLS, ToolChoice()), is_parallel=True, new_id=str)
+    assert reader.read("<tool_call> ma") == []
+    assert reader.read("rks a") == [TextDelta("<tool_call>"), TextDelta(" marks a")]
     assert reader.read("Hello <too") == [TextDelta("Hello")]
     assert reader.read("th") == [TextDelta(" <tooth")]
 
@@ -211,7 +219,7 @@ def test_what_nobody_declared_is_text_without_its_marks() -> None:
     raw = '<tool_call>{"name": "rm", "arguments": {}}</tool_call>'
     assert said(raw) == [("text", '{"name": "rm", "arguments": {}}')]
     assert said(f"<tool_call>{CALL}</tool_call>", choice=ToolChoice("required", "Bash")) == [("text", CALL)]
-    assert said("<tool_call>Bash</tool_call>") == [("text", "Bash")]
+    assert said("Nothing: <tool_call></tool_call>") == [("text", "Nothing: ")]
 
 
 def test_one_call_where_only_one_is_allowed() -> None:

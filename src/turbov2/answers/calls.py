@@ -19,7 +19,11 @@ _FENCE = re.compile(r"\s*```[^\n]*\n(.*?)(?:```\s*)?", re.DOTALL)
 _XML_CALL = re.compile(r"<function=([^<>\n]+)>(.*?)(?:</function>|(?=<function=)|$)", re.DOTALL)
 _XML_ARGUMENT = re.compile(r"<parameter=([^<>\n]+)>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|$)", re.DOTALL)
 _FIRST_MEMBER = re.compile(r'\s*(?:\[\s*)?\{\s*"([^"\\]*)"\s*:\s*(?:"([^"\\]*)"|(.))?', re.DOTALL)
-_FIRST_MEMBER_CHARS = 1024  # in which it is looked for, with each piece that comes
+_FIRST_CHARS = 1024  # that are looked at again with each piece that comes
+_MARKED_BEGUN = re.compile(
+    r"""\s*(?:\[\s*)*(?:[{"'].*|`{1,2}|```.*|[A-Za-z_][\w.-]*\s*(?:\(.*)?)?""", re.DOTALL
+)
+_XML_BEGINS = "<function="
 _MAY_BEGIN = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"[^"\\]*"?\s*)?)?')
 
 
@@ -38,7 +42,7 @@ def calls_in(body: str, declared: Declared, *, is_marked: bool) -> list[Call]:
     if is_marked and (fenced := _FENCE.fullmatch(body)):
         body = fenced[1]
     try:
-        if is_marked and "<function=" in body:
+        if is_marked and _XML_BEGINS in body:
             return [_from_xml(call, declared) for call in _XML_CALL.finditer(body)]
         if is_marked and not _begins_json(body):
             return [_from_python(call, declared) for call in _python_calls(body)]
@@ -57,7 +61,7 @@ def call_of(name: str, arguments: str, declared: Declared) -> Call | None:
 
 def may_be_call(beginning: str, declared: Declared) -> bool:
     """Returns whether JSON that begins so may turn out to be a call: its first member says it soon."""
-    beginning = beginning[:_FIRST_MEMBER_CHARS]
+    beginning = beginning[:_FIRST_CHARS]
     first = _FIRST_MEMBER.match(beginning)
     if first is None:
         return _MAY_BEGIN.fullmatch(beginning) is not None
@@ -65,6 +69,17 @@ def may_be_call(beginning: str, declared: Declared) -> bool:
     if key == "name" and (text is not None or other is not None):
         return other == '"' or declared.name_of(text) is not None
     return key in (*_NAMES, *_ARGUMENTS, *_BESIDE, "tool_calls")
+
+
+def may_be_marked_call(beginning: str, end_mark: str) -> bool:
+    """Returns whether what begins so behind a mark may turn out to be a call, or nothing at all."""
+    beginning = beginning[:_FIRST_CHARS]
+    begun = beginning.lstrip()
+    if begun.startswith("<"):
+        return any(
+            begun.startswith(known) or known.startswith(begun) for known in (_XML_BEGINS, end_mark) if known
+        )
+    return _MARKED_BEGUN.fullmatch(beginning) is not None
 
 
 def _begins_json(body: str) -> bool:

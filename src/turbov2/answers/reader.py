@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from turbov2.answers.calls import JUNK, Call, call_of, calls_in, may_be_call
+from turbov2.answers.calls import JUNK, Call, call_of, calls_in, may_be_call, may_be_marked_call
 from turbov2.answers.declared import Declared
 from turbov2.answers.json_scan import JsonScan
 from turbov2.answers.said import Said
@@ -27,7 +27,8 @@ class AnswerReader:
     """Reads one answer. Calls are looked for only where tools are declared.
 
     A call is told when it is whole, for only then its name and its arguments are known to be right. One that
-    nobody declared is text, without its marks. What a fence of code holds is code, unless it is a call.
+    nobody declared is text, without its marks; marks among other words are text themselves. What a fence of
+    code holds is code, unless it is a call.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class AnswerReader:
         self._said = Said()
         self._is_cut = False
         self._step: Callable[[bool], bool] = self._start
-        self._end_mark = ""
+        self._mark = ""  # that began what is read
         self._scan = JsonScan()  # of the value in which the step is
         self._n_whole = 0  # characters up to the end of the last whole value in a mark, or line in a fence
         self._is_value_whole = False
@@ -142,11 +143,16 @@ class AnswerReader:
         self._say(found.start() - 1)
         self._held = self._held[len(found["mark"]) :]
         if found["mark"] in self._ends:
-            self._end_mark = self._ends[found["mark"]]
+            self._mark = found["mark"]
             return self._enter(self._marked)
-        return True  # an end without its beginning says nothing
+        if not (self.has_called and self._said.is_fresh):  # behind a call models write an end too many
+            self._said.text(found["mark"])
+        return True
 
     def _marked(self, is_end: bool) -> bool:
+        if not may_be_marked_call(self._held, self._end_mark):
+            self._said.text(self._mark)  # somebody speaks of marks
+            return self._enter(self._text)
         begun = _JSON_BEGUN.match(self._held)
         if begun is None and not is_end:
             return False
@@ -243,6 +249,10 @@ class AnswerReader:
         return False
 
     # What steps do.
+
+    @property
+    def _end_mark(self) -> str:
+        return self._ends[self._mark]
 
     def _enter(self, step: Callable[[bool], bool]) -> bool:
         self._step, self._scan = step, JsonScan()

@@ -19,6 +19,11 @@ class Said:
         """Whether nothing but white space stands before the next character in its line."""
         return self._is_fresh or "\n" in self._space
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing but white space was said since the beginning, a thought or a call."""
+        return self._is_fresh
+
     def text(self, text: str, *, is_last: bool = False) -> None:
         """Says the next words. is_last: nothing but text follows, so its end need not wait."""
         text = self._space + text
