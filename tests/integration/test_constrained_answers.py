@@ -16,8 +16,8 @@ pytest.importorskip("xllamacpp", reason="runs a model: needs the extra gguf")
 pytest.importorskip("gguf", reason="makes models: needs gguf")
 
 from tests.support import chat_templates, tiny_gguf
-from turbov2.backends.constraints import MAX_SCHEMA_BYTES
 from turbov2.backends.llama_cpp import LlamaCppBackend
+from turbov2.backends.schemas import MAX_SCHEMA_BYTES
 from turbov2.errors import InvalidRequest
 from turbov2.types import (
     Finish,
@@ -178,11 +178,19 @@ HOSTILE = {
     "elsewhere": json.dumps({"$ref": "http://example.com/a.json"}),
     "a file": json.dumps({"$ref": "file:///etc/passwd"}),
     "looks ahead": json.dumps({"type": "string", "pattern": "^(?=a)b"}),
-    "unknown": json.dumps({"type": "string", "format": "zip"}),
     "impossible": json.dumps({"type": "integer", "minimum": 3, "maximum": 2}),
     "endless": json.dumps({"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}}),
     "all of all": json.dumps({"allOf": [{"anyOf": [{"minimum": n}, {"maximum": n}]} for n in range(40)]}),
 }
+
+
+def test_a_format_that_no_grammar_knows_is_a_remark(caller: LlamaCppBackend) -> None:
+    url = {"type": "string", "format": "uri", "maxLength": 5}
+    const = {"const": {"format": "uri"}}
+    schema = {"type": "object", "properties": {"format": url, "c": const}, "required": ["format", "c"]}
+    text, _ = write(caller, asked(schema=json.dumps(schema | {"additionalProperties": False})))
+    assert json.loads(text)["c"] == {"format": "uri"}
+    assert len(json.loads(text)["format"]) <= 5
 
 
 @pytest.mark.parametrize("name", HOSTILE)

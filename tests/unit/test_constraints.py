@@ -10,7 +10,7 @@ pytest.importorskip("llguidance", reason="reads grammars: needs the extra gguf")
 
 import llguidance
 
-from turbov2.backends import constraints
+from turbov2.backends import schemas
 from turbov2.backends.constraints import grammar_of
 from turbov2.errors import InvalidRequest
 from turbov2.types import GenerateTask, PromptMessage, ReplyFormat, Tags, TextPart, Tool, ToolChoice
@@ -121,7 +121,7 @@ LONG = [
 def test_what_would_take_long_to_read_is_refused_before_it_is_read(
     schema: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(constraints, "LLMatcher", None)
+    monkeypatch.setattr(schemas, "LLMatcher", None)
     with pytest.raises(InvalidRequest, match="cannot be held to this JSON schema: .* (and may|more than)"):
         is_taken("", schema=json.dumps(schema))
 
