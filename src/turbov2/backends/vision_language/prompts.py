@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_AS_THEY_ARE = ControlTokens([])
+_AS_THEY_ARE = ControlTokens([])  # the library tells what users wrote from what the template did
 _N_LAST = 16  # tokens of a prompt, among which is what begins an answer
 
 
@@ -58,11 +58,11 @@ class Prompts:
         self._answers = ChatTokenizer(self.tokenizer.backend_tokenizer, self.reply)
 
     def encode(self, task: GenerateTask, images: Sequence[Pixels]) -> Encoded:
-        """Returns the prompt.
+        """Returns the prompt. Control tokens stand in it where the template wrote them, and nowhere else.
 
-        Raises: InvalidRequest for a text that holds what stands for an image, or a conversation that the
-        template does not take; NotSupported for tools that it does not tell the model of, and for images in
-        a raw prompt.
+        Raises: InvalidRequest for a text that holds what stands for an image, which not every processor of
+        the library keeps apart, or a conversation that the template does not take; NotSupported for tools
+        that it does not tell the model of, and for images in a raw prompt.
         """
         messages, tools = messages_of(task, _AS_THEY_ARE), tools_of(task, _AS_THEY_ARE)
         if self._image_token in json.dumps([messages, tools], ensure_ascii=False):
@@ -84,6 +84,7 @@ class Prompts:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
+            sanitize_control_tokens=True,
             **wish,
         )
         last = inputs["input_ids"][0, -_N_LAST:].tolist()
