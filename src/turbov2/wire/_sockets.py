@@ -120,6 +120,8 @@ class Socket:
                 return
             text = message.get("text")
             taken: str | bytes = message["bytes"] if text is None else text
+            if taken == b"":
+                continue  # is no sign of life
             self._waiting.append(taken)
             self._n_waiting_bytes += len(taken) + _MESSAGE_BYTES
             self._news.set()

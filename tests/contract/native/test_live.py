@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,12 @@ def test_who_says_nothing_is_ended(make_server: MakeServer, tmp_path: Path) -> N
     server = make_server(models=ears_models(tmp_path), env={"TURBOV2_LIVE_IDLE": "1s"})
     with mouth(server) as session:
         assert session.rest() == (1008, "deadline_exceeded")
+    with mouth(server) as session:
+        while session.connection.close_code is None:
+            with contextlib.suppress(TimeoutError, websockets.ConnectionClosed):
+                session.connection.send(b"")  # nothing is said by a frame without samples
+                session.hear(0.02)
+    assert session.connection.close_code == 1008
 
 
 def test_a_session_has_a_longest_length(make_server: MakeServer, tmp_path: Path) -> None:
