@@ -18,7 +18,8 @@ class Tool(msgspec.Struct, frozen=True):
 class ToolChoice(msgspec.Struct, frozen=True):
     """Whether the model calls a tool: as it sees fit, not at all, or it has to.
 
-    name: of the one that it has to call; empty: any. is_parallel: it may call several in one answer.
+    name: of the one that it has to call; empty: any. is_parallel: it may call several in one answer, which
+    no API means that names one.
     """
 
     kind: Literal["auto", "none", "required"] = "auto"

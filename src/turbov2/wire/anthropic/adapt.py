@@ -193,7 +193,7 @@ def _choice(asked: schema.ToolChoice) -> ToolChoice:
         case "any":
             return ToolChoice("required", is_parallel=is_parallel)
         case "tool":
-            return ToolChoice("required", _required(asked.name, "tool_choice.name"), is_parallel)
+            return ToolChoice("required", _required(asked.name, "tool_choice.name"), is_parallel=False)
     raise InvalidRequest(
         f"tool_choice.type is '{asked.type[:40]}', expected auto, any, tool or none", param="tool_choice.type"
     )

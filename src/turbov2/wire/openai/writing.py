@@ -60,7 +60,7 @@ def _choice(choice: object, is_parallel: bool) -> ToolChoice:
         named = choice.get("function") or choice  # of /v1/responses the name stands beside the type
         name = named.get("name") if isinstance(named, dict) else None
         if isinstance(name, str) and name:
-            return ToolChoice("required", name, is_parallel)
+            return ToolChoice("required", name, is_parallel=False)
     raise InvalidRequest(
         f"tool_choice is {choice!r:.80}, expected {', '.join(_CHOICES)} or a function's name",
         param="tool_choice",
