@@ -128,7 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("allowed_hosts", "TURBOV2_ALLOWED_HOSTS", "", "hosts", _parse_list,
             "Host names accepted beside IP addresses, localhost and single-label names; `*` accepts all. "
             "Empty: checked only when listening on loopback."),
-    Setting("cors_origins", "TURBOV2_CORS_ORIGINS",
+    Setting("cors_origins", "CORS_ALLOWED_ORIGINS",
             "http://localhost:*,http://127.0.0.1:*,https://localhost:*,https://127.0.0.1:*",
             "origins", _parse_list,
             "Browser origins that may call the server; `*` in a port or alone matches any."),

@@ -51,7 +51,7 @@ class Origins:
         # A proxy may have ended TLS, so the scheme tells nothing here.
         if origin.partition("://")[2].encode("latin-1") == headers.get(b"host", b"").lower():
             return
-        raise Forbidden(f"origin '{origin[:100]}' is not allowed; add it to TURBOV2_CORS_ORIGINS")
+        raise Forbidden(f"origin '{origin[:100]}' is not allowed; add it to CORS_ALLOWED_ORIGINS")
 
 
 def _patterns(origins: Sequence[str]) -> str:

@@ -284,7 +284,7 @@ def test_pages_of_other_origins_are_refused(server: RunningServer, origin: str, 
     else:
         status, body, _ = refused(server, origin=origin)
         assert status == 403
-        assert "TURBOV2_CORS_ORIGINS" in body["error"]
+        assert "CORS_ALLOWED_ORIGINS" in body["error"]
 
 
 def test_foreign_host_names_are_refused(server: RunningServer) -> None:

@@ -60,7 +60,7 @@ def test_answers_carry_the_origin_only_if_allowed(
 
 def test_origins_are_a_setting_and_a_preflight_needs_no_key(make_server: MakeServer) -> None:
     origins = "https://app.example,https://*.ours.example"
-    server = make_server(env={"TURBOV2_CORS_ORIGINS": origins, "EMBEDDINGS_API_KEY": "k"})
+    server = make_server(env={"CORS_ALLOWED_ORIGINS": origins, "EMBEDDINGS_API_KEY": "k"})
     expected = {
         "https://app.example": 200,
         "https://a.ours.example": 200,
