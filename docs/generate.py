@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that repeat what the code says: settings, models, routes, command line.
+"""Writes the pages of docs/ that repeat what code and tests say: settings, models, routes, moving here, CLI.
 
 `python -m docs.generate` writes them; `--check` changes nothing and exits 1, naming the stale ones. What is
 written depends on the code alone: not on the environment, the terminal, or what is installed.
@@ -15,6 +15,7 @@ from unittest import mock
 import typer
 from typer.testing import CliRunner
 
+from tests.migration.original import rows
 from turbov2.backends.registry import BACKENDS
 from turbov2.catalog import Catalog, ModelSpec
 from turbov2.catalog.weights import source_text
@@ -153,6 +154,25 @@ def _help_block(command: Sequence[str]) -> str:
     return "\n".join(("```text", *lines, "```"))
 
 
+def migration_page() -> str:
+    """Returns docs/migration.md."""
+    intro = """\
+For users of the original Deposium Embeddings TurboV2: each endpoint, variable, model and habit of it, what it
+is here, and the test that shows so. Keep the port, the key, the base URLs and the bodies of your requests;
+what is *different* is worth a look before you move. Nothing is replaced in silence: a model that cannot run
+is refused by its name."""
+    header = ("There", "Here", "How", "Shown by")
+    parts = [intro]
+    for part in dict.fromkeys(row.part for row in rows()):
+        cells = (
+            (row.theirs if "`" in row.theirs or part == "Behaviour" else _code(row.theirs),
+             row.verdict, row.here, _code(f"tests/{row.test}"))
+            for row in rows() if row.part == part
+        )  # fmt: skip
+        parts += [f"## {part}", _table(header, cells)]
+    return _page("Moving from the original", *parts)
+
+
 def _page(title: str, *parts: str) -> str:
     return "\n\n".join((f"# {title}", _NOTE, *parts)) + "\n"
 
@@ -172,6 +192,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "routes.md": routes_page,
     "metrics.md": metrics_page,
     "cli.md": cli_page,
+    "migration.md": migration_page,
 }
 
 
