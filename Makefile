@@ -12,7 +12,7 @@ TORCH_PACKAGES := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia
 SERVE_STAMP := $(VENV)/.serve-installed
 DEV_STAMP := $(VENV)/.dev-installed
 
-.PHONY: setup serve test check static format docs bench stress soak lock clean
+.PHONY: setup serve test check static format docs site bench stress soak lock clean
 
 setup: $(DEV_STAMP)
 
@@ -31,6 +31,7 @@ static: $(DEV_STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m docs.site
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff format .
@@ -38,6 +39,10 @@ format: $(DEV_STAMP)
 
 docs: $(DEV_STAMP)
 	$(BIN)/python -m docs.generate
+
+# The documentation as a site, in build/site; a link that leads nowhere fails.
+site: $(DEV_STAMP)
+	$(BIN)/python -m docs.site
 
 bench: $(DEV_STAMP)
 	$(PIP) install --quiet --requirement bench/requirements.txt

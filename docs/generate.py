@@ -173,6 +173,16 @@ is refused by its name."""
     return _page("Moving from the original", *parts)
 
 
+def decisions_page() -> str:
+    """Returns docs/adr/README.md."""
+    intro = "Why things are as they are: what was decided, what that cost, and what would change our mind."
+    titles = {
+        page.name: page.read_text("utf-8").partition("\n")[0] for page in (FOLDER / "adr").glob("0*.md")
+    }
+    links = (f"- [{title.lstrip('# ')}]({name})" for name, title in sorted(titles.items()))
+    return _page("Decisions", intro, "\n".join(links))
+
+
 def _page(title: str, *parts: str) -> str:
     return "\n\n".join((f"# {title}", _NOTE, *parts)) + "\n"
 
@@ -193,6 +203,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "cli.md": cli_page,
     "migration.md": migration_page,
+    "adr/README.md": decisions_page,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,23 +44,25 @@ def test_the_environment_changes_no_page(monkeypatch: pytest.MonkeyPatch, variab
 def test_check_names_the_stale_page_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    for name in generate.PAGES:
-        (tmp_path / name).write_bytes((generate.FOLDER / name).read_bytes())
-    (tmp_path / "models.md").write_text("old")
-    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    folder = shutil.copytree(generate.FOLDER, tmp_path / "docs")
+    (folder / "models.md").write_text("old")
+    monkeypatch.setattr(generate, "FOLDER", folder)
     assert generate.main(["--check"]) == 1
     told = capsys.readouterr().err
     assert "models.md" in told
     assert "settings.md" not in told
-    assert (tmp_path / "models.md").read_text() == "old"
+    assert (folder / "models.md").read_text() == "old"
 
 
 def test_writing_makes_the_pages_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    folder = shutil.copytree(generate.FOLDER, tmp_path / "docs")
+    for name in generate.PAGES:
+        (folder / name).unlink()
+    monkeypatch.setattr(generate, "FOLDER", folder)
     assert generate.main([]) == 0
     assert generate.main(["--check"]) == 0
     for name in generate.PAGES:
-        assert (tmp_path / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
+        assert (folder / name).read_bytes() == (ROOT / "docs" / name).read_bytes()
 
 
 def test_an_unknown_argument_is_refused():
