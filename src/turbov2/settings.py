@@ -1,7 +1,7 @@
 """Settings: every knob of the server in one frozen object, read once at start.
 
-The only module that reads the environment. A value that does not parse, or an unknown name under the
-TURBOV2_ prefix, stops the start and is named. Flags of the command line win over the environment.
+The only module that reads the environment. A value that does not parse, or an unknown name under a prefix
+of ours, stops the start and is named. Flags of the command line win over the environment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import msgspec
 from turbov2.units import parse_bytes, parse_duration_s
 
 PREFIX = "TURBOV2_"
+# Names under these are ours, too. Of VLLM_, most are vLLM's own, which it reads itself.
+_PREFIXES = (PREFIX, "BITNET_", "REMOTE_OPENAI_", "VLLM_REMOTE_")
 
 
 class SettingsError(Exception):
@@ -72,6 +74,27 @@ def _duration(low_s: float, high_s: float) -> Callable[[str], float]:
     return parse
 
 
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise ValueError(f"'{text}' is not a number above 0 and up to 1")
+    return value
+
+
+def _patience(text: str) -> float:
+    """As a duration; a bare number means seconds."""
+    return _duration(0.05, 86_400)(f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else text)
+
+
+def _url(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s@?#]+", text):
+        raise ValueError("expected http:// or https:// and an address, without a user, a password or a query")
+    return text
+
+
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda:\d+", text):
         raise ValueError("expected auto, cpu or a CUDA device such as cuda:0")
@@ -85,6 +108,11 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _llm_backend(text: str) -> str:
+    allowed = _one_of("huggingface", "vllm_local", "vllm_remote", "remote_openai", "bitnet")
+    return str(allowed(text.strip().lower()))
 
 
 class Secret(str):
@@ -165,6 +193,55 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("hf_flash_attention", "HF_FLASH_ATTENTION", "false", "bool", _parse_bool,
             "Models of the backend huggingface use flash attention where it can run, where their options do"
             " not say otherwise."),
+    Setting("llm_backend", "LLM_BACKEND", "huggingface", "backend", _llm_backend,
+            "What runs language models that leave it open; see llm-backends.md."),
+    Setting("vllm_python", "TURBOV2_VLLM_PYTHON", "", "file", _text,
+            "Python of an environment in which vLLM is installed, for models of the backend vllm_local."),
+    Setting("vllm_gpu_memory_utilization", "VLLM_GPU_MEMORY_UTILIZATION", "0.9", "fraction", _fraction,
+            "Part of a CUDA device's memory that a vLLM takes, weights and cache; TURBOV2_VRAM_BUDGET has to "
+            "allow it."),
+    Setting("vllm_tensor_parallel_size", "VLLM_TENSOR_PARALLEL_SIZE", "1", "devices", _integer(1, 64),
+            "CUDA devices that a vLLM spreads a model over: the model's own and those that follow it."),
+    Setting("vllm_max_model_len", "VLLM_MAX_MODEL_LEN", "0", "tokens", _integer(0, 100_000_000),
+            "Tokens of a prompt and its answer in a vLLM; 0: as the model says."),
+    Setting("vllm_max_num_seqs", "VLLM_MAX_NUM_SEQS", "64", "answers", _integer(1, 1024),
+            "Answers that a vLLM writes at a time; more wait."),
+    Setting("vllm_dtype", "VLLM_DTYPE", "auto", "name", _one_of("auto", "half", "float16", "bfloat16",
+                                                               "float", "float32"),
+            "Numbers that a vLLM computes with; `auto`: as the checkpoint says."),
+    Setting("vllm_quantization", "VLLM_QUANTIZATION", "", "name", _text,
+            "How a vLLM quantises or takes weights to be quantised, as `awq` or `bitsandbytes`; empty: as "
+            "the checkpoint says."),
+    Setting("vllm_enforce_eager", "VLLM_ENFORCE_EAGER", "false", "bool", _parse_bool,
+            "A vLLM compiles nothing and records no CUDA graphs: it is ready sooner and writes more slowly."),
+    Setting("vllm_prefix_caching", "VLLM_PREFIX_CACHING", "true", "bool", _parse_bool,
+            "A vLLM does not read again what prompts have in common."),
+    Setting("vllm_cpu_cache_gib", "VLLM_CPU_KVCACHE_SPACE", "2", "GiB", _integer(1, 4096),
+            "Host memory for what a vLLM built for the CPU remembers of prompts and answers."),
+    Setting("vllm_remote_url", "VLLM_REMOTE_URL", "", "URL", _url,
+            "Where models of the backend vllm_remote run that do not say: `http://gpu-box:8000/v1`."),
+    Setting("vllm_remote_api_key", "VLLM_REMOTE_API_KEY", "", "key", Secret,
+            "Key of that server; empty: none is sent.", is_secret=True),
+    Setting("vllm_remote_timeout_s", "VLLM_REMOTE_TIMEOUT", "1h", "duration", _patience,
+            "How long a whole answer of that server may take; a bare number means seconds."),
+    Setting("vllm_remote_retries", "VLLM_REMOTE_MAX_RETRIES", "2", "times", _integer(0, 10),
+            "How often it is asked again while it has not answered."),
+    Setting("remote_openai_url", "REMOTE_OPENAI_URL", "", "URL", _url,
+            "Where models of the backend remote_openai run that do not say."),
+    Setting("remote_openai_api_key", "REMOTE_OPENAI_API_KEY", "", "key", Secret,
+            "Key of that server; empty: none is sent.", is_secret=True),
+    Setting("remote_openai_model", "REMOTE_OPENAI_MODEL", "", "model", _text,
+            "Name there of models that do not say; empty: the repository that they are from."),
+    Setting("remote_openai_timeout_s", "REMOTE_OPENAI_TIMEOUT", "1h", "duration", _patience,
+            "How long a whole answer of that server may take; a bare number means seconds."),
+    Setting("remote_openai_retries", "REMOTE_OPENAI_MAX_RETRIES", "2", "times", _integer(0, 10),
+            "How often it is asked again while it has not answered."),
+    Setting("bitnet_path", "BITNET_PATH", "", "folder", _text,
+            "A built bitnet.cpp; its llama-server runs models of the backend bitnet."),
+    Setting("bitnet_model_path", "BITNET_MODEL_PATH", "", "file", _text,
+            "GGUF file that models of the backend bitnet run from; empty: each from its own weights."),
+    Setting("bitnet_threads", "BITNET_THREADS", "0", "threads", _integer(0, 1024),
+            "Cores that bitnet.cpp uses; 0: all."),
     Setting("device", "TURBOV2_DEVICE", "auto", "device", _device,
             "Where models run that gain from a CUDA device: `cpu`, `cuda:0` and the like, or `auto`, the "
             "first whose budget holds them, else the CPU. A model's own `device` counts before it."),
@@ -265,6 +342,29 @@ class Settings(msgspec.Struct, frozen=True):
     hf_quantization: str
     hf_load_4bit: bool
     hf_flash_attention: bool
+    llm_backend: str
+    vllm_python: str
+    vllm_gpu_memory_utilization: float
+    vllm_tensor_parallel_size: int
+    vllm_max_model_len: int
+    vllm_max_num_seqs: int
+    vllm_dtype: str
+    vllm_quantization: str
+    vllm_enforce_eager: bool
+    vllm_prefix_caching: bool
+    vllm_cpu_cache_gib: int
+    vllm_remote_url: str
+    vllm_remote_api_key: str
+    vllm_remote_timeout_s: float
+    vllm_remote_retries: int
+    remote_openai_url: str
+    remote_openai_api_key: str
+    remote_openai_model: str
+    remote_openai_timeout_s: float
+    remote_openai_retries: int
+    bitnet_path: str
+    bitnet_model_path: str
+    bitnet_threads: int
     device: str
     max_body_bytes: int
     max_texts: int
@@ -295,8 +395,8 @@ class Settings(msgspec.Struct, frozen=True):
         """The data folder, with ~ resolved."""
         return Path(self.home).expanduser()
 
-    def backend_options(self) -> dict[str, dict[str, str]]:
-        """Returns backend → options of its models that do not have them themselves. Raises: SettingsError."""
+    def huggingface_options(self) -> dict[str, str]:
+        """Returns the options of models of that backend that lack them. Raises: SettingsError."""
         is_nf4 = self.hf_quantization == "bitsandbytes" or self.hf_load_4bit
         said = {self.sources["hf_quantization"], self.sources["hf_load_4bit"]}
         if "default" not in said and self.hf_load_4bit != (self.hf_quantization == "bitsandbytes"):
@@ -306,8 +406,7 @@ class Settings(msgspec.Struct, frozen=True):
                 "bitsandbytes quantises to 4 bits here, and nothing else does; leave one out"
             )
         options = {"quantization": "nf4"} if is_nf4 else {}
-        options |= {"attention": "flash_attention_2"} if self.hf_flash_attention else {}
-        return {"huggingface": options}
+        return options | ({"attention": "flash_attention_2"} if self.hf_flash_attention else {})
 
     def api_keys(self) -> tuple[str, ...]:
         """Returns the configured keys, files read. Raises: SettingsError."""
@@ -357,7 +456,7 @@ def load_settings(
     overrides = {name: value for name, value in env.items() if name.startswith("HF_MODEL_") and value}
     settings = Settings(**values, sources=sources, hub_overrides=overrides)
     settings.api_keys()  # an unreadable key file must stop the start, not the first request
-    settings.backend_options()
+    settings.huggingface_options()
     return settings
 
 
@@ -374,7 +473,7 @@ def _unknown_names(env: Mapping[str, str]) -> list[str]:
     known = {setting.variable for setting in SETTINGS}
     problems = []
     for name in sorted(env):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(_PREFIXES) and name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             problems.append(f"{name}: no such setting{hint}")

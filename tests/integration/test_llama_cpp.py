@@ -434,7 +434,9 @@ def test_pixels_reach_llama_cpp_as_they_are(eyes: Path, seer: LlamaCppBackend) -
     assert isinstance(prompt, dict)
     body = {"n_predict": N_TOKENS, "temperature": 0, "cache_prompt": False}
     told = [
-        seer._server.ask("/completion", {**body, "prompt": prompt | {"multimodal_data": [data]}})["content"]
+        seer._server.client.ask("/completion", {**body, "prompt": prompt | {"multimodal_data": [data]}})[
+            "content"
+        ]
         for data in (base64.b64encode(png(picture())).decode(), prompt["multimodal_data"][0])
     ]
     assert told[0] == told[1] == write(seer, ask(0, QUESTION), [picture()])[0]

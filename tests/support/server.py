@@ -32,7 +32,12 @@ DEADLINE_S = 20.0
 Embed = Callable[[list[str]], NDArray[np.float32]]
 
 _COMMAND = (str(Path(sys.executable).with_name("turbov2")), "serve")
-_OURS = ("TURBOV2_", "EMBEDDINGS_", "HF_", "OLLAMA_", "OPENAI_")
+_OURS = ("TURBOV2_", "EMBEDDINGS_", "HF_", "OLLAMA_", "OPENAI_") + (
+    "LLM_BACKEND",
+    "VLLM_",
+    "REMOTE_OPENAI_",
+    "BITNET_",
+)
 _LEAK = re.compile(
     r"Traceback|/work|/tmp|/home|site-packages|0x[0-9a-fA-F]|\bturbov2\.|msgspec|\b[A-Z]\w*(?:Error|Exception)\b|"
     + "|".join(rf"\b{cls.__name__}\b" for cls in errors._BY_CODE.values())

@@ -1,7 +1,7 @@
 import pytest
 
 from turbov2.backends.registry import BACKENDS
-from turbov2.catalog import Catalog, HubWeights, PackageWeights
+from turbov2.catalog import Catalog, HubWeights, PackageWeights, Serving
 from turbov2.catalog.catalog import CatalogError
 from turbov2.errors import InvalidRequest, ModelNotFound
 
@@ -120,9 +120,10 @@ def test_a_variable_replaces_the_repository_and_its_pin(catalog):
 def test_a_backends_options_count_where_a_models_own_do_not(catalog, tmp_path):
     file = tmp_path / "models.toml"
     file.write_text('[models."qwen2.5-coder-7b".options]\nquantization = "none"\ntemperature = 0.5\n')
-    told = {"huggingface": {"quantization": "nf4", "attention": "flash_attention_2"}}
+    options = {"quantization": "nf4", "attention": "flash_attention_2"}
+    told = Serving(options={"huggingface": options})
     name = "qwen2.5-coder-7b"
-    assert Catalog.load(None, {}, (), told).resolve(name).options == told["huggingface"]
+    assert Catalog.load(None, {}, (), told).resolve(name).options == options
     own = Catalog.load(file, {}, (), told).resolve(name).options
     assert own == {"quantization": "none", "attention": "flash_attention_2", "temperature": 0.5}
     assert Catalog.load(None, {}, (), told).resolve("lfm25-vl") == catalog.resolve("lfm25-vl")

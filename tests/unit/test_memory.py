@@ -145,6 +145,24 @@ def test_a_process_counts_what_would_be_free_without_it() -> None:
     assert machine.process_bytes(0) == {}
 
 
+def test_what_a_process_started_counts_as_well() -> None:
+    held = "held = bytearray(b'x') * 40_000_000"
+    inner = f"import sys; {held}; print(flush=True); sys.stdin.read()"
+    outer = f"""import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {inner!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(flush=True)
+sys.stdin.read()"""
+    command = [sys.executable, "-c", outer]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        machine = MachineMemory(GB, 0, devices=())
+        assert machine.process_bytes(process.pid)[HOST] > 40_000_000
+        assert process.stdin is not None
+        process.stdin.close()
+
+
 def test_without_a_page_map_the_resident_set_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: psutil.Process) -> None:
         raise psutil.AccessDenied

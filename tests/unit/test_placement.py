@@ -24,7 +24,7 @@ def spec_of(**fields: Any) -> ModelSpec:
 
 @pytest.fixture(autouse=True)
 def with_cuda_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "can_use_cuda", lambda backend: backend == "sentence")
+    monkeypatch.setattr(placement, "can_use_cuda", lambda backend, options: backend == "sentence")
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_a_device_that_is_asked_for_is_never_replaced(
 
 
 def test_builds_are_told_without_an_import(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    assert not registry.can_use_cuda("static")
-    assert not registry.can_use_cuda("no-such-backend")
+    assert not registry.can_use_cuda("static", {})
+    assert not registry.can_use_cuda("no-such-backend", {})
     for text, is_able in (("cuda: Optional[str] = None", False), ("cuda: Optional[str] = '13.0'", True)):
         (tmp_path / "version.py").write_text(f"debug = False\n{text}\n")
         (tmp_path / "__init__.py").write_text("raise AssertionError('imported')")
         found = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
         monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name, found=found: found)
-        assert registry.can_use_cuda("sentence") is is_able
+        assert registry.can_use_cuda("sentence", {}) is is_able
     monkeypatch.setattr(registry.importlib.metadata, "distribution", lambda name: name)
-    assert registry.can_use_cuda("onnx")
+    assert registry.can_use_cuda("onnx", {})
     for found in (None, "libcublas.so.12"):
         monkeypatch.setattr("ctypes.util.find_library", lambda name, found=found: found)
-        assert registry.can_use_cuda("whisper") is (found is not None)
+        assert registry.can_use_cuda("whisper", {}) is (found is not None)

@@ -60,7 +60,7 @@ def test_what_cannot_be_used_is_named(variable, value, said):
     ],
 )
 def test_variables_of_the_huggingface_backend(variables, options):
-    assert load_settings(variables).backend_options() == {"huggingface": options}
+    assert load_settings(variables).huggingface_options() == options
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,11 @@ def test_a_key_file_without_keys_stops_the_start(tmp_path, content):
 
 
 def test_only_the_keys_are_secret():
-    assert [setting.variable for setting in SETTINGS if setting.is_secret] == ["EMBEDDINGS_API_KEY"]
+    assert [setting.variable for setting in SETTINGS if setting.is_secret] == [
+        "EMBEDDINGS_API_KEY",
+        "VLLM_REMOTE_API_KEY",
+        "REMOTE_OPENAI_API_KEY",
+    ]
 
 
 @pytest.mark.parametrize(

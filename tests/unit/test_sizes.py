@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tests.support.gguf_headers import save_header
 from turbov2.catalog import ModelSpec, PathWeights
 from turbov2.engine.sizes import PROCESS_BYTES, estimate_bytes
+from turbov2.residency import Footprints
 from turbov2.types import LoadSpec
 
 N_VALUES = 6_000
@@ -168,3 +169,24 @@ def test_a_header_of_another_shape_counts_as_it_lies_on_disk(tmp_path: Path, hea
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     assert estimate_bytes(spec(), load(path)) == {"host": 8 + len(text)}
+
+
+def test_a_vllm_takes_its_part_of_each_device(tmp_path: Path) -> None:
+    asked = replace(
+        load(tensors(tmp_path, weights=ARRAY), device="cuda:1"),
+        options={"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2},
+    )
+    devices = {"cuda:0": 8 * 10**9, "cuda:1": 10**10, "cuda:2": 2 * 10**10}
+    told = estimate_bytes(spec(backend="vllm_local", host_bytes=10**12), asked, devices)
+    taken = Footprints(None).need("vllm", told)
+    assert [pool for pool in told if pool != "host"] == ["cuda:1", "cuda:2"]
+    assert taken["cuda:1"] == pytest.approx(5 * 10**9, abs=10)
+    assert taken["cuda:2"] == pytest.approx(10**10, abs=10)
+    assert taken["host"] < 3 * 10**9
+
+
+def test_a_vllm_on_a_cpu_takes_weights_as_they_are_and_its_cache(tmp_path: Path) -> None:
+    path = tensors(tmp_path, weights=ARRAY.astype(np.float16))
+    asked = replace(load(path), options={"cpu_cache_bytes": 10**9})
+    with_cache = estimate_bytes(spec(backend="vllm_local"), asked)["host"]
+    assert with_cache - estimate_bytes(spec(backend="vllm_local"), load())["host"] == 2 * N_VALUES + 10**9

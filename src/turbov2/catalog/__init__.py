@@ -5,6 +5,7 @@ run, who asks for it, or what is in memory.
 """
 
 from turbov2.catalog.catalog import Catalog
+from turbov2.catalog.serving import Serving
 from turbov2.catalog.spec import (
     Golden,
     HubWeights,
@@ -24,4 +25,5 @@ __all__ = [
     "PackageWeights",
     "PathWeights",
     "RemoteWeights",
+    "Serving",
 ]

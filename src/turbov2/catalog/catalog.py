@@ -6,19 +6,18 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from turbov2.catalog.serving import REMOTE_BACKENDS, Serving, served, with_options
 from turbov2.catalog.spec import HubWeights, ModelSpec, RemoteWeights
 from turbov2.errors import InvalidRequest, ModelNotFound
 from turbov2.units import parse_duration_s
 
 DEFAULT_TAG = ":latest"
 MAX_NAME_CHARS = 256
-REMOTE_BACKEND = "remote_openai"
 # What follows from such a backend need not be written: there are no weights here and nothing that runs.
 _REMOTE: dict[str, Any] = {"runner": "remote", "weights": {"kind": "remote"}}
 
@@ -50,13 +49,12 @@ class Catalog:
         models_file: Path | None,
         overrides: Mapping[str, str],
         stand_ins: Iterable[tuple[str, str]] = (),
-        backend_options: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        serving: Serving = Serving(),  # noqa: B008 - frozen
     ) -> Catalog:
         """Returns the shipped catalogue with the user's file laid over it.
 
         A name that the file uses is its own, also where a shipped model has it as an alias.
-        `overrides` maps a `repo_variable` to the repository that replaces the shipped one,
-        `backend_options` a backend to options of its models that do not have them themselves.
+        `overrides` maps a `repo_variable` to the repository that replaces the shipped one.
         Raises: CatalogError.
         """
         tables = _read(
@@ -69,12 +67,15 @@ class Catalog:
             own = _read(_text_of(models_file), origin)
             for name, table in own.items():
                 tables[name] = {**tables.get(name, {}), **table}
-        specs = [_with_override(_to_spec(name, table, origin), overrides) for name, table in tables.items()]
-        specs = [
-            replace(spec, options={**backend_options.get(spec.backend, {}), **spec.options}) for spec in specs
-        ]
+        running, replaced = served(tables, own, serving)
+        specs = [_with_override(_to_spec(name, table, origin), overrides) for name, table in running.items()]
+        specs = [with_options(spec, serving) for spec in specs]
         claimed = {each.lower() for spec in specs if spec.name in own for each in (spec.name, *spec.aliases)}
-        return cls((spec if spec.name in own else _without(claimed, spec) for spec in specs), stand_ins)
+        answering = [(name, replaced.get(model.lower(), model)) for name, model in stand_ins]
+        return cls(
+            (spec if spec.name in own else _without(claimed, spec) for spec in specs),
+            [*answering, *replaced.items()],
+        )
 
     def __iter__(self) -> Iterator[ModelSpec]:
         return iter(self._specs.values())
@@ -139,7 +140,7 @@ def _read(text: str, origin: str) -> dict[str, dict[str, Any]]:
 
 
 def _to_spec(name: str, table: dict[str, Any], origin: str) -> ModelSpec:
-    implied = _REMOTE if table.get("backend") == REMOTE_BACKEND else {}
+    implied = _REMOTE if table.get("backend") in REMOTE_BACKENDS else {}
     try:
         spec = msgspec.convert({**implied, **table, "name": name}, ModelSpec)
         if spec.keep_alive:
@@ -152,13 +153,14 @@ def _to_spec(name: str, table: dict[str, Any], origin: str) -> ModelSpec:
 
 def _check_remote(spec: ModelSpec) -> None:
     """Raises: ValueError for a model that is half here and half with another server."""
-    said = (spec.backend == REMOTE_BACKEND, spec.runner == "remote", isinstance(spec.weights, RemoteWeights))
+    said = (spec.backend in REMOTE_BACKENDS, spec.runner == "remote", isinstance(spec.weights, RemoteWeights))
     if any(said) and not all(said):
         raise ValueError(
-            f"backend '{REMOTE_BACKEND}', runner 'remote' and weights of kind 'remote' go together"
+            f"backend {' or '.join(map(repr, REMOTE_BACKENDS))}, runner 'remote' and weights of kind "
+            "'remote' go together"
         )
     if any(said) and spec.capability not in ("generate", "vision"):
-        raise ValueError(f"backend '{REMOTE_BACKEND}' is for generate and vision, not for {spec.capability}")
+        raise ValueError(f"backend '{spec.backend}' is for generate and vision, not for {spec.capability}")
 
 
 def _with_override(spec: ModelSpec, overrides: Mapping[str, str]) -> ModelSpec:

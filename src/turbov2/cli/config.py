@@ -60,8 +60,10 @@ def _json_row(setting: Setting, settings: Settings) -> dict[str, object]:
 
 def value_text(setting: Setting, settings: Settings) -> str:
     """Returns the value as one would write it in the environment; for a secret, only whether there is one."""
+    if setting.field == "api_key":
+        return _keys_text(len(settings.api_keys()))
     if setting.is_secret:
-        return _secret_text(len(settings.api_keys()))
+        return "set" if getattr(settings, setting.field) else "not set"
     if settings.sources[setting.field] == "default":
         return setting.default
     value = getattr(settings, setting.field)
@@ -74,7 +76,7 @@ def value_text(setting: Setting, settings: Settings) -> str:
     return _size_text(value) if setting.kind == "size" else str(value)
 
 
-def _secret_text(n_keys: int) -> str:
+def _keys_text(n_keys: int) -> str:
     if not n_keys:
         return "not set"
     return f"set ({n_keys} key{'s' if n_keys > 1 else ''})"

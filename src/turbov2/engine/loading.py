@@ -63,14 +63,15 @@ class Loader:
     async def size(self, spec: ModelSpec) -> dict[str, int]:
         """Returns the bytes it is expected to take, its weights fetched if they were not here."""
         load_spec = await asyncio.to_thread(self._load_spec, spec)
-        return await asyncio.to_thread(estimate_bytes, spec, load_spec)
+        return await asyncio.to_thread(estimate_bytes, spec, load_spec, self._placement.device_bytes)
 
     def estimate(self, spec: ModelSpec) -> dict[str, int]:
         """Returns the same, fetching nothing: of weights that are not here, the catalogue's figure."""
         load_spec = self._shelf.peek(spec)
         if load_spec is None:
             return {"host": spec.host_bytes}
-        return estimate_bytes(spec, replace(load_spec, device=self._placement.device_of(spec)))
+        load_spec = replace(load_spec, device=self._placement.device_of(spec))
+        return estimate_bytes(spec, load_spec, self._placement.device_bytes)
 
     async def load(self, spec: ModelSpec) -> HeldModel:
         """Returns the model, loaded in the kind of runner its catalogue entry names, its limits learnt."""

@@ -82,7 +82,7 @@ class LocalEngine:
         self._keys = {spec.name: weights_key(spec) for spec in catalog}
         self._gates = Gates(settings)
         memory = MachineMemory(settings.host_budget_bytes, settings.vram_budget_bytes)
-        placement = Placement(settings.device, memory.budgets())
+        placement = Placement(settings.device, memory.budgets(), memory.device_bytes())
         self._loader = Loader(self._shelf, memory, meters, settings.vector_cache_bytes, placement)
         self._residency: Residency[HeldModel] = Residency(
             self._loader,

@@ -10,9 +10,15 @@ from turbov2.errors import ModelUnavailable
 
 
 class Placement:
-    """Chooses devices. `wanted`: the setting; `budgets`: bytes by memory pool, as `cuda:0`."""
+    """Chooses devices. `wanted`: the setting; `budgets`: bytes by memory pool, as `cuda:0`.
 
-    def __init__(self, wanted: str, budgets: Mapping[str, int]) -> None:
+    device_bytes: what each CUDA device has in all.
+    """
+
+    def __init__(
+        self, wanted: str, budgets: Mapping[str, int], device_bytes: Mapping[str, int] | None = None
+    ) -> None:
+        self.device_bytes = device_bytes or {}
         self._wanted = wanted
         self._cuda = {pool: n_bytes for pool, n_bytes in budgets.items() if pool.startswith("cuda")}
 
@@ -25,6 +31,8 @@ class Placement:
         """
         if spec.device == "cpu":
             return "cpu"
+        if spec.device == "auto" and spec.backend == "vllm_local":
+            return self._device_of_build(spec)
         if spec.device == "auto":
             return self._usual_device(spec) if spec.device_bytes and _is_able(spec) else "cpu"
         if not _is_able(spec):
@@ -34,6 +42,14 @@ class Placement:
                 param="model",
             )
         return self._require(spec.device, "the model's `device`")
+
+    def _device_of_build(self, spec: ModelSpec) -> str:
+        """Returns the device of a library that is built for CUDA or for the CPU and runs nowhere else."""
+        if not _is_able(spec):
+            return "cpu"
+        first = next(iter(self._cuda), "cuda:0")
+        device = first if self._wanted in ("auto", "cpu") else self._wanted
+        return self._require(device, f"what the vLLM of model '{spec.name}' is built for")
 
     def _usual_device(self, spec: ModelSpec) -> str:
         if self._wanted == "cpu":
@@ -52,4 +68,4 @@ class Placement:
 
 def _is_able(spec: ModelSpec) -> bool:
     """Returns whether the model could use a CUDA device if there were one. Reads a file of its library."""
-    return spec.runner == "process" and can_use_cuda(spec.backend)
+    return spec.runner == "process" and can_use_cuda(spec.backend, spec.options)

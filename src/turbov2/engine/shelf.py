@@ -9,15 +9,27 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from turbov2.backends.registry import BACKENDS, missing_modules
+from turbov2.backends.registry import BACKENDS, missing_modules, program_of
 from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
+from turbov2.engine.serving import serving_of
 from turbov2.errors import ModelNotFound, ModelUnavailable
 from turbov2.settings import Settings, read_secret
 from turbov2.types import LoadSpec, ModelStatus, PullProgress
 from turbov2.types.status import Availability
 
 DISTRIBUTION = "deposium-embeddings-turbov2"
+# Of a backend that runs somebody's program: (reason, fix) while that is not there.
+_PROGRAMS = {
+    "vllm_local": (
+        "there is no Python with vLLM",
+        "set TURBOV2_VLLM_PYTHON to that of an environment in which vLLM is installed",
+    ),
+    "bitnet": (
+        "there is no built bitnet.cpp",
+        "set BITNET_PATH to its folder, with build/bin/llama-server in it",
+    ),
+}
 
 
 class Shelf:
@@ -38,6 +50,11 @@ class Shelf:
             )
         if missing_modules(spec.backend):
             return f"the extra '{spec.extra}' is not installed", f"pip install '{DISTRIBUTION}[{spec.extra}]'"
+        if BACKENDS[spec.backend].program:
+            if program_of(spec.backend, spec.options) is None:
+                return _PROGRAMS[spec.backend]
+            if spec.runner != "process":  # the program's end would be that of the whole server
+                return f"its runner is '{spec.runner}'", 'set its runner to "process" in your models file'
         if isinstance(spec.weights, PathWeights) and not spec.weights.path:
             return "its weights are not published yet", "name a folder in your own models file"
         variable = key_variable(spec)
@@ -117,13 +134,16 @@ class Shelf:
 
 
 def load_catalog(settings: Settings) -> Catalog:
-    """Returns the shipped catalogue with the user's file and overrides. Raises: CatalogError."""
+    """Returns the shipped catalogue with the user's file and variables.
+
+    Raises: CatalogError, SettingsError.
+    """
     chosen = Path(settings.models_file).expanduser() if settings.models_file else None
     usual = settings.home_path / "models.toml"
     pairs = (pair.partition("=") for pair in settings.model_aliases)
     stand_ins = [(name.strip(), model.strip()) for name, _, model in pairs]
     path = chosen or (usual if usual.is_file() else None)
-    return Catalog.load(path, settings.hub_overrides, stand_ins, settings.backend_options())
+    return Catalog.load(path, settings.hub_overrides, stand_ins, serving_of(settings))
 
 
 def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:

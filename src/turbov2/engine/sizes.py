@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from turbov2.backends.gguf import cache_bytes
 from turbov2.backends.registry import BACKENDS
 from turbov2.catalog import ModelSpec
+from turbov2.residency.footprints import MARGIN_PERCENT
 from turbov2.types import LoadSpec
 
 # A child's interpreter with its libraries, before any weights: USS 21 MB with numpy alone, about 40 MB with a
@@ -34,17 +36,21 @@ class _Tensor(msgspec.Struct):
 _HEADER = msgspec.json.Decoder(dict[str, _Tensor])
 
 
-def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
+def estimate_bytes(
+    spec: ModelSpec, load: LoadSpec, device_bytes: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Returns bytes per memory pool: the weights as they will lie in memory, and the process around them.
 
     On a CPU half-precision weights are widened to float32. In NF4 they take what their files tell, for the
-    catalogue's figure for the host is of whole ones. llama.cpp allots a whole context's keys and values
-    with the weights. A model that another server runs is in no pool. The catalogue's figure counts where it
-    is larger: it knows what a file does not say.
+    catalogue's figure for the host is of whole ones. llama.cpp, and bitnet.cpp, allot whole contexts' keys
+    and values with the weights. A model that another server runs is in no pool. The catalogue's figure counts
+    where it is larger: it knows what a file does not say.
     Blocks: reads the headers of files.
     """
     if spec.runner == "remote":
         return {}
+    if spec.backend == "vllm_local":
+        return _vllm_bytes(load, device_bytes or {})
     is_on_cpu = load.device == "cpu"
     is_nf4 = load.options.get("quantization") == "nf4"
     weights = sum(
@@ -52,11 +58,26 @@ def estimate_bytes(spec: ModelSpec, load: LoadSpec) -> dict[str, int]:
         for name, path in load.files.items()
         if name.endswith(_WEIGHT_SUFFIXES)
     )
-    weights += cache_bytes(load) if spec.backend == "llama_cpp" else 0
+    weights += cache_bytes(load) if spec.backend in ("llama_cpp", "bitnet") else 0
     process = PROCESS_BYTES + BACKENDS[spec.backend].library_bytes if spec.runner == "process" else 0
     if is_on_cpu:
         return {"host": max(weights, 0 if is_nf4 else spec.host_bytes) + process}
     return {"host": process + spec.host_bytes, load.device: max(weights, spec.device_bytes)}
+
+
+def _vllm_bytes(load: LoadSpec, device_bytes: Mapping[str, int]) -> dict[str, int]:
+    """Returns what vLLM takes at its start, for good: a part of each device, or weights and a cache."""
+    process = PROCESS_BYTES + BACKENDS["vllm_local"].library_bytes
+    if load.device == "cpu":
+        weights = (Path(path) for name, path in load.files.items() if name.endswith(_WEIGHT_SUFFIXES))
+        on_disk = sum(_weights_bytes(path, is_widened=False, is_nf4=False) for path in weights)
+        return {"host": process + on_disk + int(load.options.get("cpu_cache_bytes", 0))}
+    first = int(load.device.removeprefix("cuda:"))
+    pools = [f"cuda:{first + n}" for n in range(load.options.get("tensor_parallel_size", 1))]
+    part = load.options.get("gpu_memory_utilization", 1.0)
+    # It takes no more than its part, so what estimates are given on top lies within it.
+    taken = {pool: int(device_bytes.get(pool, 0) * part * 100 / (100 + MARGIN_PERCENT)) for pool in pools}
+    return {"host": process, **taken}
 
 
 def _weights_bytes(path: Path, *, is_widened: bool, is_nf4: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -32,7 +33,10 @@ class Memory(Protocol):
         """Returns the bytes that are free now, whoever took the others."""
 
     def process_bytes(self, pid: int) -> dict[Pool, int]:
-        """Returns the bytes a process takes, per pool; {} once it is gone. May take milliseconds."""
+        """Returns the bytes a process takes, per pool, with what it started; {} once it is gone.
+
+        May take milliseconds.
+        """
 
 
 class MachineMemory:
@@ -55,6 +59,10 @@ class MachineMemory:
         """Returns the bytes that models may take together, per pool."""
         return dict(self._budgets)
 
+    def device_bytes(self) -> dict[Pool, int]:
+        """Returns what each CUDA device has in all."""
+        return {pool: device.total_bytes for pool, device in self._devices.items()}
+
     def margin_bytes(self, pool: Pool) -> int:
         """Returns 5 % of the budget, at least 64 MB of the host and 256 MB of a device."""
         least = MIN_HOST_MARGIN_BYTES if pool == HOST else MIN_DEVICE_MARGIN_BYTES
@@ -70,9 +78,14 @@ class MachineMemory:
         return device.available_bytes() if device else 0
 
     def process_bytes(self, pid: int) -> dict[Pool, int]:
-        """Returns the bytes that would be free without the process, per pool; {} once it is gone."""
-        found = {HOST: _host_bytes(pid)}
-        found |= {pool: device.process_bytes(pid) for pool, device in self._devices.items()}
+        """Returns the bytes that would be free without the process, per pool; {} once it is gone.
+
+        What it started counts as well: some models run in a server that their process keeps. What our own
+        process started are other models.
+        """
+        pids = [pid] if pid == os.getpid() else [pid, *_descendants(pid)]
+        found = {HOST: sum(map(_host_bytes, pids))}
+        found |= {pool: sum(map(device.process_bytes, pids)) for pool, device in self._devices.items()}
         return {pool: n_bytes for pool, n_bytes in found.items() if n_bytes}
 
 
@@ -90,6 +103,13 @@ def default_host_budget_bytes() -> int:
 
 def _machine_bytes() -> int:
     return int(psutil.virtual_memory().total)
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return []
 
 
 def _host_bytes(pid: int) -> int:

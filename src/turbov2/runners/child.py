@@ -12,7 +12,10 @@ from pathlib import Path
 from turbov2.runners.channels import Ends, open_channels
 
 # Variables a child never sees: it serves nobody but us and fetches nothing.
-SECRET_PREFIXES = ("EMBEDDINGS_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+SECRET_PREFIXES = ("EMBEDDINGS_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") + (
+    "REMOTE_OPENAI_API_KEY",
+    "VLLM_REMOTE_API_KEY",
+)
 
 
 def inherited(changes: Mapping[str, str]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from llguidance import LLTokenizer
 from turbov2.backends.constraints import grammar_of
 from turbov2.backends.detokenizer import Detokenizer, StopTexts
 from turbov2.backends.huggingface.constraint import Constraint
-from turbov2.backends.huggingface.prompts import Encoded, Prompts
+from turbov2.backends.huggingface.prompts import Prompts
 from turbov2.backends.options import read_options
 from turbov2.backends.prompt_errors import too_long
+from turbov2.backends.token_prompts import Encoded
 from turbov2.backends.torch_models import TorchModel, context_of, folder_of
 from turbov2.backends.torch_sampling import (
     LogitsProcessor,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from turbov2.backends.constraints import grammar_of
 from turbov2.backends.detokenizer import StopTexts
 from turbov2.backends.gguf import model_file, n_context, n_slots, projector_file, read_entries
-from turbov2.backends.llama_cpp.options import LlamaCppOptions, loading_params, sampling_fields
-from turbov2.backends.llama_cpp.prompts import Prompts, read_template
-from turbov2.backends.llama_cpp.server import LlamaServer, Refused
-from turbov2.backends.llama_cpp.writing import Writing
+from turbov2.backends.llama_cpp.options import LlamaCppOptions, loading_params
+from turbov2.backends.llama_cpp.server import LlamaServer
+from turbov2.backends.llama_server.client import Refused
+from turbov2.backends.llama_server.prompts import Prompts, read_template
+from turbov2.backends.llama_server.sampling import sampling_fields
+from turbov2.backends.llama_server.writing import Writing
 from turbov2.backends.options import read_options
 from turbov2.backends.prompt_errors import too_long
 from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec
@@ -39,7 +41,7 @@ class LlamaCppBackend:
         self._n_context = n_context(entries, spec.max_tokens)
         slots = n_slots(entries, self._n_context, self._options.n_slots)
         self._server = LlamaServer(loading_params(path, projector, self._n_context, slots, self._options))
-        self._prompts = Prompts(template, entries, self._server)
+        self._prompts = Prompts(template, entries, self._server.client)
         self.loaded = Loaded(
             capabilities=("generate",) if projector is None else ("vision",),
             dtype=_DTYPES.get(entries.get("general.file_type", -1), "gguf"),
@@ -73,7 +75,7 @@ class LlamaCppBackend:
         if grammar := grammar_of(task, self.loaded.reply, begun, self._prompts.control_tokens):
             request["grammar"] = grammar
         try:
-            with contextlib.closing(self._server.complete(request)) as pieces:
+            with contextlib.closing(self._server.client.complete(request)) as pieces:
                 for piece in pieces:
                     if writing.take(piece):
                         break

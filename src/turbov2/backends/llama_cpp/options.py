@@ -1,46 +1,29 @@
-"""What the models file may say of a GGUF model, and what llama.cpp is told of it and of a request."""
+"""What the models file may say of a GGUF model, and what llama.cpp is told of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import xllamacpp
 
+from turbov2.backends.llama_server.sampling import SamplingOptions
 from turbov2.cores import n_cores
-from turbov2.types import Sampling
 
-_Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 # Between two batches of a prompt it is seen whether anybody still waits. On a CPU small ones cost nothing;
 # all of an image's tokens must fit into one where the model reads an image both ways.
 _TEXT_BATCH, _IMAGE_BATCH = 64, 512
-_PARAMETERS = {
-    "temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
-    "repetition_penalty": "repeat_penalty", "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-}  # fmt: skip
-_RANDOM_SEED = 0xFFFFFFFF  # LLAMA_DEFAULT_SEED, which means chance
 # A slot is taken for a prompt, half of which it has read. Else the one that was idle longest: a system prompt
 # that two conversations share is no reason to forget one of them.
 _SIMILARITY = 0.5
 
 
-class LlamaCppOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `LoadSpec.options` may hold: how to compute, and to sample where a request does not say.
+class LlamaCppOptions(SamplingOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `LoadSpec.options` may hold beside that."""
 
-    None of a way to sample: as the file's `general.sampling.*` says, else llama.cpp's own.
-    """
-
-    n_slots: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None  # None: see turbov2.backends.gguf
-    n_threads: Annotated[int, msgspec.Meta(ge=1)] | None = None  # None: all cores
     n_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None  # tokens of a prompt read at once
     n_gpu_layers: Annotated[int, msgspec.Meta(ge=0)] = 0  # needs a build of xllamacpp for the GPU
-    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    top_p: _Fraction | None = None
-    min_p: _Fraction | None = None
-    repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 def loading_params(
@@ -66,18 +49,3 @@ def loading_params(
     params.ui, params.endpoint_slots, params.offline = False, False, True
     params.verbosity = 1  # errors
     return params
-
-
-def sampling_fields(sampling: Sampling, options: LlamaCppOptions) -> dict[str, Any]:
-    """Returns the request's way to sample, else the options'; else llama.cpp takes the file's."""
-    asked = {name: getattr(sampling, name) for name in _PARAMETERS}
-    chosen = {name: getattr(options, name, None) if value is None else value for name, value in asked.items()}
-    fields = {_PARAMETERS[name]: value for name, value in chosen.items() if value is not None}
-    if sampling.seed is not None:
-        fields["seed"] = sampling.seed % _RANDOM_SEED
-    return fields | {
-        "n_predict": sampling.max_tokens,
-        # What the last prompt of a slot began with is not read again. A seed asks for an answer that repeats,
-        # and what was read in other batches differs in its last bits.
-        "cache_prompt": sampling.seed is None,
-    }

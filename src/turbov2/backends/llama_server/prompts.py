@@ -13,7 +13,7 @@ import pybase64
 
 from turbov2.backends.control_tokens import ControlTokens
 from turbov2.backends.conversations import messages_of, tools_of
-from turbov2.backends.llama_cpp.server import LlamaServer
+from turbov2.backends.llama_server.client import LlamaClient
 from turbov2.backends.prompt_errors import holds, not_taken
 from turbov2.backends.templates import ChatTemplate
 from turbov2.errors import LoadFailed
@@ -46,10 +46,10 @@ class Encoded(NamedTuple):
 class Prompts:
     """Makes a model's prompts."""
 
-    def __init__(self, template: ChatTemplate, entries: Mapping[str, Any], server: LlamaServer) -> None:
+    def __init__(self, template: ChatTemplate, entries: Mapping[str, Any], client: LlamaClient) -> None:
         """entries: the file's header."""
         self._template = template
-        self._server = server
+        self._client = client
         names = _control_names(entries)
         self.control_tokens = {name: name for name in names}  # as a grammar calls them
         self._control_tokens = ControlTokens(names)
@@ -89,7 +89,7 @@ class Prompts:
             return len(self._ids_of(prompt, add_special=True, parse_special=True))
         message = {"role": "user", "content": list(_parts_of(prompt))}
         body = {"messages": [message]}
-        return int(self._server.ask("/chat/completions/input_tokens", body)["input_tokens"])
+        return int(self._client.ask("/chat/completions/input_tokens", body)["input_tokens"])
 
     def _rendered(self, task: GenerateTask) -> str:
         messages = messages_of(task, self._control_tokens, IMAGE_MARK)
@@ -104,12 +104,18 @@ class Prompts:
         prompt: Ids = [*self._added_ids, text]
         for control, after in zip(named[::2], named[1::2], strict=True):
             if control not in self._plain_ids:
-                self._plain_ids[control] = self._ids_of(control, parse_special=False)
+                self._plain_ids[control] = self._letters(control)
             prompt += [*self._plain_ids[control], after]
         return prompt
 
+    def _letters(self, control: str) -> list[int]:
+        """Returns the ids of a control token's name as a mere text."""
+        ids = self._ids_of(control, parse_special=False)
+        # Servers of before 2025 read its name as the token all the same.
+        return ids if len(ids) > 1 else self._ids_of(list(control), parse_special=False)
+
     def _ids_of(self, text: str | Ids, **options: bool) -> list[int]:
-        ids: list[int] = self._server.ask("/tokenize", {"content": text, **options})["tokens"]
+        ids: list[int] = self._client.ask("/tokenize", {"content": text, **options})["tokens"]
         return ids
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from turbov2.backends.detokenizer import StopTexts
-from turbov2.backends.llama_cpp.server import Piece
+from turbov2.backends.llama_server.client import QUIET, Piece
 from turbov2.types import Finish, FinishReason
 
 
@@ -28,21 +28,26 @@ class Writing:
         self._reason: FinishReason | None = None
         self._last = Piece()
         self._n_cached_tokens = 0
+        self._n_told = 0  # pieces of text; servers of before 2025 count tokens at the end only
         self._began_ns = time.perf_counter_ns()
         self._first_ns = 0  # when there was a token; 0: not yet
 
     def take(self, piece: Piece) -> bool:
         """Returns whether the answer ends here."""
+        if piece is QUIET:
+            self._reason = "cancelled" if self._is_cancelled() else None
+            return self._reason is not None
         self._last = piece
+        self._n_told += bool(piece.content)
         if piece.prompt_progress is not None:
             self._n_cached_tokens = piece.prompt_progress.cache
-        if piece.tokens_predicted and not self._first_ns:
+        if (piece.tokens_predicted or piece.content) and not self._first_ns:
             self._first_ns = time.perf_counter_ns()
         self._tell(self._stops.add(piece.content))
         if self._stops.has_stopped:
             self._reason = "stop"
         elif piece.stop:
-            self._reason = "length" if piece.stop_type == "limit" else "stop"
+            self._reason = "length" if piece.stop_type == "limit" or piece.stopped_limit else "stop"
         elif self._is_cancelled():
             self._reason = "cancelled"
         return self._reason is not None
@@ -58,7 +63,7 @@ class Writing:
         return Finish(
             self._reason,
             self._last.tokens_evaluated,
-            self._last.tokens_predicted,
+            self._last.tokens_predicted or self._n_told,
             prompt_ns=first_ns - self._began_ns,
             output_ns=now_ns - first_ns,
             stopped_by=self._stops.stopped_by,

@@ -1,0 +1,116 @@
+"""The routes of llama.cpp's server: https://github.com/ggml-org/llama.cpp/tree/master/tools/server."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from turbov2.backends.servers import Address, Connection
+
+_EVENT = b"data: "
+Lines = Callable[[Connection, http.client.HTTPResponse], Iterator[bytes]]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why llama.cpp did not answer. `n_prompt_tokens`: of a prompt that is too long."""
+
+    message: str = ""
+    type: str = ""
+    n_prompt_tokens: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a prompt is read. cache: tokens of it that the slot had read for another prompt."""
+
+    cache: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What llama.cpp tells of an answer: text, or that it read on; of the last one, why it ended.
+
+    tokens_predicted, tokens_evaluated: of the answer until now; of the whole prompt, images included.
+    stopped_limit: what servers of before 2025 tell instead of `stop_type`.
+    """
+
+    content: str = ""
+    stop: bool = False
+    stop_type: str = ""
+    stopped_limit: bool = False
+    tokens_predicted: int = 0
+    tokens_evaluated: int = 0
+    prompt_progress: Progress | None = None
+    error: Problem | None = None
+
+
+QUIET = Piece()  # nothing was told for a while
+
+
+class Refused(Exception):
+    """llama.cpp does not answer this prompt."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class LlamaClient:
+    """Asks one server."""
+
+    def __init__(
+        self, address: Address, key: str = "", lines: Lines = lambda connection, response: response
+    ) -> None:
+        """lines: how an answer's lines are read; an empty one means that none has come for a while."""
+        self._address = address
+        self._key = key
+        self._lines = lines
+
+    def ask(self, route: str, body: Mapping[str, Any]) -> Any:
+        """Returns the answer. Raises: Refused."""
+        with self._asked(route, body) as (_, response):
+            return msgspec.json.decode(response.read())
+
+    def complete(self, body: Mapping[str, Any]) -> Generator[Piece, None, None]:
+        """Yields what is told of an answer; to close this iterator ends the answer. Raises: Refused."""
+        with self._asked("/completion", {**body, "stream": True}) as (connection, response):
+            lines = self._lines(connection, response)
+            try:
+                for line in lines:
+                    if not line:
+                        yield QUIET
+                    elif line.startswith(_EVENT):
+                        yield _read(line[len(_EVENT) :])
+            finally:
+                _close(lines)
+
+    @contextlib.contextmanager
+    def _asked(
+        self, route: str, body: Mapping[str, Any]
+    ) -> Iterator[tuple[Connection, http.client.HTTPResponse]]:
+        connection = Connection(self._address, self._key)
+        try:
+            response = connection.post(route, body)
+            if response.status != http.client.OK:
+                raise Refused(_problem_in(response.read()))
+            yield connection, response
+        finally:
+            connection.close()
+
+
+def _read(event: bytes) -> Piece:
+    piece = msgspec.json.decode(event, type=Piece)
+    if piece.error is not None:
+        raise Refused(piece.error)
+    return piece
+
+
+def _problem_in(body: bytes) -> Problem:
+    return msgspec.json.decode(body, type=Piece).error or Problem()
+
+
+def _close(lines: Iterator[bytes]) -> None:
+    if isinstance(lines, Generator):
+        lines.close()

@@ -1,0 +1,93 @@
+"""What the variables of engines say: LLM_BACKEND, and those of each backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from turbov2.backends.registry import BACKENDS, program_of
+from turbov2.catalog import Serving
+from turbov2.settings import Settings, SettingsError
+
+# LLM_BACKEND → the setting without which nothing of it can run, and what it has to name.
+_NEEDED = {
+    "vllm_local": ("vllm_python", "TURBOV2_VLLM_PYTHON", "the Python of an environment that has vLLM"),
+    "vllm_remote": ("vllm_remote_url", "VLLM_REMOTE_URL", "the server's base URL, as http://gpu-box:8000/v1"),
+    "remote_openai": ("remote_openai_url", "REMOTE_OPENAI_URL", "the server's base URL, with its /v1"),
+    "bitnet": ("bitnet_path", "BITNET_PATH", "the folder of a built bitnet.cpp, with build/bin/llama-server"),
+}
+
+
+def serving_of(settings: Settings) -> Serving:
+    """Returns how models are run that leave it open. Raises: SettingsError for a variable that is missing."""
+    serving = Serving(
+        llm_backend=settings.llm_backend,
+        options={
+            "huggingface": settings.huggingface_options(),
+            "vllm_local": _vllm_local(settings),
+            "vllm_remote": _vllm_remote(settings),
+            "remote_openai": _remote_openai(settings),
+            "bitnet": _bitnet(settings),
+        },
+        files={"bitnet": settings.bitnet_model_path},
+    )
+    _check(settings, serving)
+    return serving
+
+
+def _check(settings: Settings, serving: Serving) -> None:
+    """Raises: SettingsError where LLM_BACKEND lacks what it needs."""
+    backend = settings.llm_backend
+    if backend not in _NEEDED:
+        return
+    field, variable, meaning = _NEEDED[backend]
+    if not (value := getattr(settings, field)):
+        raise SettingsError(f"LLM_BACKEND={backend} needs {variable}: {meaning}")
+    if BACKENDS[backend].program and program_of(backend, serving.options[backend]) is None:
+        raise SettingsError(f"{variable}: there is no program to run at '{value}'; expected {meaning}")
+    file = serving.files.get(backend)
+    if file and not Path(file).expanduser().exists():
+        raise SettingsError(f"BITNET_MODEL_PATH: there is no file '{file}'")
+
+
+def _vllm_local(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "python": settings.vllm_python,
+        "gpu_memory_utilization": settings.vllm_gpu_memory_utilization,
+        "tensor_parallel_size": settings.vllm_tensor_parallel_size,
+        "max_num_seqs": settings.vllm_max_num_seqs,
+        "dtype": settings.vllm_dtype,
+        "quantization": settings.vllm_quantization,
+        "enforce_eager": settings.vllm_enforce_eager,
+        "prefix_caching": settings.vllm_prefix_caching,
+        "cpu_cache_bytes": settings.vllm_cpu_cache_gib << 30,
+    }
+    return options | ({"max_model_len": settings.vllm_max_model_len} if settings.vllm_max_model_len else {})
+
+
+def _vllm_remote(settings: Settings) -> dict[str, Any]:
+    if not settings.vllm_remote_url:
+        return {}
+    return {
+        "base_url": settings.vllm_remote_url,
+        "key_variable": "VLLM_REMOTE_API_KEY" if settings.vllm_remote_api_key else "",
+        "timeout_s": settings.vllm_remote_timeout_s,
+        "retries": settings.vllm_remote_retries,
+    }
+
+
+def _remote_openai(settings: Settings) -> dict[str, Any]:
+    if not settings.remote_openai_url:
+        return {}
+    options = {
+        "base_url": settings.remote_openai_url,
+        "key_variable": "REMOTE_OPENAI_API_KEY" if settings.remote_openai_api_key else "",
+        "timeout_s": settings.remote_openai_timeout_s,
+        "retries": settings.remote_openai_retries,
+    }
+    return options | ({"model": settings.remote_openai_model} if settings.remote_openai_model else {})
+
+
+def _bitnet(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {"path": settings.bitnet_path} if settings.bitnet_path else {}
+    return options | ({"n_threads": settings.bitnet_threads} if settings.bitnet_threads else {})
