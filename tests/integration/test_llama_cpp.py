@@ -557,6 +557,25 @@ def smollm2() -> LoadSpec:
     return LoadSpec(spec.name, spec.backend, found.files, found.revision, 512, options={"n_threads": 1})
 
 
+@pytest.mark.network
+def test_a_cancel_ends_the_reading_of_a_prompt(smollm2: LoadSpec) -> None:
+    """Within two batches, one of which llama.cpp had begun by then: what it read is what the slot keeps."""
+    n_asked = 0
+
+    def is_cancelled() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked == 4  # before the first batch, and after each
+
+    spec = replace(smollm2, max_tokens=8192, options={"n_slots": 1})
+    with contextlib.closing(LlamaCppBackend(spec)) as backend:
+        task = ask("The fox went over the hill. " * 140, max_tokens=1)
+        assert write(backend, task, is_cancelled=is_cancelled)[1].reason == "cancelled"
+        finish = write(backend, task)[1]
+        assert finish.n_prompt_tokens > 900
+        assert 3 * 64 <= finish.n_cached_tokens <= 5 * 64
+
+
 def test_real_weights_know_a_capital(smollm2: LoadSpec) -> None:
     with contextlib.closing(LlamaCppBackend(smollm2)) as backend:
         text, finish = write(backend, ask("Tell me the capital of France."))

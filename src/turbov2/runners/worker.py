@@ -79,16 +79,33 @@ class Inbox:
 
 
 class Answers:
-    """The socket that answers leave by, one whole frame at a time, from any thread."""
+    """The socket that answers leave by, whole frames in order, from any thread.
+
+    What several threads say at the same time leaves together: one of them sends, the others go on.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._is_free = threading.Lock()
+        self._guard = threading.Lock()
+        self._waiting: list[bytes | memoryview] = []
+        self._is_sending = False
 
     def send(self, message: msgspec.Struct, *buffers: frames.Array) -> None:
-        """Sends one frame; blocks."""
-        with self._is_free:
-            frames.send_frame(self._sock, message, *buffers)
+        """Sends one frame, or leaves it to the thread that is sending. Blocks in the first case."""
+        parts = frames.encode(message, *buffers)
+        with self._guard:
+            self._waiting += parts
+            if self._is_sending:
+                return
+            self._is_sending = True
+        while parts := self._take():
+            frames.send_parts(self._sock, parts)
+
+    def _take(self) -> list[bytes | memoryview]:
+        with self._guard:
+            parts, self._waiting = self._waiting, []
+            self._is_sending = bool(parts)
+        return parts
 
 
 class Worker:

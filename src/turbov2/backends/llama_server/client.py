@@ -11,7 +11,8 @@ import msgspec
 
 from turbov2.backends.servers import Address, Connection
 
-_EVENT = b"data: "
+_EVENT, _END = b"data: ", b"\n\n"
+_READ_BYTES = 1 << 16
 Lines = Callable[[Connection, http.client.HTTPResponse], Iterator[bytes]]
 
 
@@ -46,6 +47,7 @@ class Piece(msgspec.Struct, frozen=True):
     error: Problem | None = None
 
 
+_PIECE = msgspec.json.Decoder(Piece)
 QUIET = Piece()  # nothing was told for a while
 
 
@@ -57,13 +59,19 @@ class Refused(Exception):
         self.problem = problem
 
 
+def events(_: Connection, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yields whole events as they come. Lines one by one would take a few calls more for each."""
+    rest = b""
+    while read := response.read1(_READ_BYTES):
+        *found, rest = (rest + read).split(_END)
+        yield from filter(None, found)
+
+
 class LlamaClient:
     """Asks one server."""
 
-    def __init__(
-        self, address: Address, key: str = "", lines: Lines = lambda connection, response: response
-    ) -> None:
-        """lines: how an answer's lines are read; an empty one means that none has come for a while."""
+    def __init__(self, address: Address, key: str = "", lines: Lines = events) -> None:
+        """lines: how an answer's lines, or events, are read; an empty one means that none has come for a while."""
         self._address = address
         self._key = key
         self._lines = lines
@@ -101,14 +109,14 @@ class LlamaClient:
 
 
 def _read(event: bytes) -> Piece:
-    piece = msgspec.json.decode(event, type=Piece)
+    piece = _PIECE.decode(event)
     if piece.error is not None:
         raise Refused(piece.error)
     return piece
 
 
 def _problem_in(body: bytes) -> Problem:
-    return msgspec.json.decode(body, type=Piece).error or Problem()
+    return _PIECE.decode(body).error or Problem()
 
 
 def _close(lines: Iterator[bytes]) -> None:

@@ -1,0 +1,41 @@
+"""Answers leave a child whole and in order, however many threads give them, however slowly they are read."""
+
+from __future__ import annotations
+
+import socket
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from turbov2.runners import frames
+from turbov2.runners import messages as say
+from turbov2.runners.worker import Answers
+
+N_THREADS, N_PIECES = 8, 300
+
+
+def test_pieces_of_many_threads_come_whole_and_in_order() -> None:
+    ours, theirs = socket.socketpair()
+    answers = Answers(theirs)
+    rows = np.arange(30_000, dtype=np.float32).reshape(10, 3000)  # too large for one write
+
+    def write(op_id: int) -> None:
+        for number in range(N_PIECES):
+            answers.send(say.Piece(op_id, str(number)))
+        answers.send(say.OutputsReply(op_id), rows)
+
+    told: dict[int, list[str]] = defaultdict(list)
+    n_ended = 0
+    with ThreadPoolExecutor(N_THREADS) as pool, ours, theirs:
+        for op_id in range(N_THREADS):
+            pool.submit(write, op_id)
+        stream = ours.makefile("rb")
+        while n_ended < N_THREADS:
+            message, buffers = frames.receive_frame(stream)
+            if isinstance(message, say.Piece):
+                told[message.op_id].append(message.text)
+            else:
+                np.testing.assert_array_equal(buffers[0], rows)
+                n_ended += 1
+    assert dict(told) == {op_id: [str(number) for number in range(N_PIECES)] for op_id in range(N_THREADS)}
