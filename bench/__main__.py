@@ -21,20 +21,22 @@ SPEECH = (
     "long_files",
     "openai_whisper",
 )  # only when named: they fetch real weights and speech
+WRITING = ("generation",)  # only when named: it fetches real weights
 TIMED = ("pressure", "soak")  # run for as long as `--minutes` says
 
 
 def main() -> None:
     """Runs what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    named = ", ".join((*SECTIONS, *COMPARED, *STRESS, *SPEECH))
+    known = (*SECTIONS, *COMPARED, *STRESS, *SPEECH, *WRITING)
+    named = ", ".join(known)
     parser.add_argument("sections", nargs="*", help=f"any of {named}; none: {', '.join(SECTIONS)}")
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: seconds, no figures to quote, no files"
     )
     parser.add_argument("--minutes", type=float, help=f"how long {' and '.join(TIMED)} run")
     arguments = parser.parse_args()
-    unknown = set(arguments.sections) - {*SECTIONS, *COMPARED, *STRESS, *SPEECH}
+    unknown = set(arguments.sections) - set(known)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     problems: list[str] = []

@@ -24,6 +24,7 @@ PICTURES = {
     "word_errors": ("word_errors",),
     "long_files": ("long_files",),
     "openai_whisper": ("openai_whisper",),
+    "generation": ("generation",),
 }
 
 

@@ -87,12 +87,28 @@ class Whisper:
         return _table(self.name, self.made, {"backend": "whisper", "capability": "transcribe"})
 
 
+@dataclasses.dataclass(frozen=True)
+class Gguf:
+    """A model in GGUF that writes text, in a process of its own. max_tokens: the context of each slot."""
+
+    name: str
+    file: Path
+    max_tokens: int
+    n_slots: int
+
+    def table(self, folder: Path) -> str:
+        """Returns the models file's table; `folder` gets a link to the file."""
+        (folder / "model.gguf").symlink_to(self.file)
+        keys = {"backend": "llama_cpp", "capability": "generate", "max_tokens": self.max_tokens}
+        return _table(self.name, folder, keys) + f"options = {{ n_slots = {self.n_slots} }}\n"
+
+
 # Takes an encoder's time: about what MiniLM needs on two cores, 11 ms for one text of 18 tokens.
 ENCODER = Fake("encoder-process", dimensions=384, delay_s=0.006, delay_s_per_token=0.00028)
 
 
 @contextlib.contextmanager
-def serving(models: Sequence[Fake | Encoder | Whisper] = (), **settings: str) -> Iterator[Server]:
+def serving(models: Sequence[Fake | Encoder | Whisper | Gguf] = (), **settings: str) -> Iterator[Server]:
     """A fresh server on a free port that knows `models` and WORDLLAMA_PROCESS.
 
     `settings` are variables without their TURBOV2_ prefix; all others have their defaults.

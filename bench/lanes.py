@@ -109,19 +109,19 @@ def _write_requests(model: str, work: Work, bulk: list[str], folder: Path) -> No
 def _round(contender: Contender, work: Work, folder: Path) -> dict[str, Any]:
     with fleet.serving([fleet.ENCODER], PRELOAD=contender.model) as server:
         rate = {"requests_per_s": contender.requests_per_s}
-        with _client("interactive", server, folder, **rate) as interactive:
+        with client("interactive", server, folder, **rate) as interactive:
             time.sleep(_SECONDS_TO_WARM)
             begin_s = time.monotonic()
             time.sleep(work.idle_s)
             limit_s = min(contender.max_seconds, work.most_s)
             sizes: dict[str, Any] = {"n_connections": _N_CONNECTIONS, "n_texts": work.sizes}
-            with _client("ingest", server, folder, seconds=limit_s, **sizes) as ingest:
-                sent = _said(ingest)
+            with client("ingest", server, folder, seconds=limit_s, **sizes) as ingest:
+                sent = said(ingest)
             interactive.terminate()
-            heard = _said(interactive)
+            heard = said(interactive)
     return {
-        "idle": _latency(heard["taken"], begin_s, begin_s + work.idle_s),
-        "ingest": _latency(heard["taken"], sent["begin_s"], sent["end_s"]),
+        "idle": latency(heard["taken"], begin_s, begin_s + work.idle_s),
+        "ingest": latency(heard["taken"], sent["begin_s"], sent["end_s"]),
         "ingest_s": round(sent["end_s"] - sent["begin_s"], 2),
         "texts_per_s": sent.get("texts", 0) / (sent["end_s"] - sent["begin_s"]),
         "refused": sent.get("refused", 0),
@@ -129,14 +129,16 @@ def _round(contender: Contender, work: Work, folder: Path) -> dict[str, Any]:
     }
 
 
-def _latency(taken: list[tuple[float, float]], begin_s: float, end_s: float) -> dict[str, float]:
+def latency(taken: list[tuple[float, float]], begin_s: float, end_s: float) -> dict[str, float]:
+    """Returns quantiles of what was sent within these moments."""
     seconds = [latency_s for sent_s, latency_s in taken if begin_s <= sent_s < end_s]
     found = {f"p{share * 100:g}_ms": quantile_ms(seconds, share) for share in (0.5, 0.9, 0.99)}
     return {"n": len(seconds), **found, "max_ms": quantile_ms(seconds, 1)}
 
 
 @contextlib.contextmanager
-def _client(name: str, server: Server, folder: Path, **plan: Any) -> Iterator[subprocess.Popen[bytes]]:
+def client(name: str, server: Server, folder: Path, **plan: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """One of `bench.lane_clients`, which sends the requests in the folder's file of its name."""
     told = {"client": name, "port": server.port, "requests": str(folder / name), **plan}
     file = folder / f"{name}.json"
     file.write_text(json.dumps(told))
@@ -145,6 +147,7 @@ def _client(name: str, server: Server, folder: Path, **plan: Any) -> Iterator[su
         yield process
 
 
-def _said(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def said(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """Returns what a client prints when it is done."""
     found: dict[str, Any] = json.loads(process.communicate()[0])
     return found

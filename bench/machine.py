@@ -20,7 +20,7 @@ PACKAGES = (
     "deposium-embeddings-turbov2", "numpy", "scipy", "tokenizers", "orjson", "msgspec", "pybase64", "uvicorn",
     "uvloop", "httptools", "model2vec", "fastapi", "pydantic", "starlette", "granian", "hypercorn",
     "torch", "transformers", "sentence-transformers", "onnxruntime",
-    "faster-whisper", "ctranslate2", "av", "jiwer", "whisper-normalizer",
+    "faster-whisper", "ctranslate2", "av", "jiwer", "whisper-normalizer", "xllamacpp",
 )  # fmt: skip
 # Some machines preset a BLAS kernel for other software, which slows numpy.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench import encoder_views, speech_views, stress_plots
+from bench import encoder_views, generation_views, speech_views, stress_plots
 from bench.picture import save, where
 from bench.table import Result
 
@@ -188,4 +188,5 @@ _PLOTS: dict[str, Callable[[Result], None]] = {
     "word_errors": speech_views.draw_word_errors,
     "long_files": speech_views.draw_long_files,
     "openai_whisper": speech_views.draw_openai_whisper,
+    "generation": generation_views.draw,
 }

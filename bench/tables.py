@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from bench import encoder_views, speech_views, stress_tables
+from bench import encoder_views, generation_views, speech_views, stress_tables
 from bench.table import Result, Table, number, ranged, verdict
 
 
@@ -182,4 +182,5 @@ _TABLES: dict[str, Callable[[Result], Iterator[Table]]] = {
     "word_errors": speech_views.word_errors_tables,
     "long_files": speech_views.long_files_tables,
     "openai_whisper": speech_views.openai_whisper_tables,
+    "generation": generation_views.tables,
 }
