@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,23 @@ from msgspec.structs import replace
 from tests.support.chat_templates import OPENED, WORDS
 from tests.support.server import RunningServer, openai_error
 from tests.support.tiny_rerank import load_spec
-from tests.support.tiny_writer import N_POSITIONS, Family, save_writer
+from tests.support.tiny_writer import (
+    N_POSITIONS,
+    N_TOKENS,
+    QUESTION,
+    Family,
+    ask,
+    generated,
+    save_writer,
+    text_of,
+    write,
+)
 from turbov2.backends.huggingface import HuggingFaceBackend
 from turbov2.backends.torch_sampling import Penalties
 from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
 from turbov2.types import (
-    Finish,
     GenerateTask,
     PromptMessage,
-    Sampling,
     TextPart,
     Tool,
     ToolCallPart,
@@ -41,8 +49,6 @@ from turbov2.types import (
 )
 
 FAMILIES: tuple[Family, ...] = ("qwen2", "llama")
-QUESTION = "What is near the station? 機械学習は面白い。"
-N_TOKENS = 64
 WEATHER = Tool(
     "weather", "Of a town", '{"type":"object","properties":{"days":{"enum":[1,2]}},"required":["days"]}'
 )
@@ -64,33 +70,6 @@ def backend(request: pytest.FixtureRequest, folders: dict[Family, Path]) -> Iter
 @pytest.fixture(scope="module")
 def library(folders: dict[Family, Path]) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folders["qwen2"])
-
-
-def ask(text: str = QUESTION, **sampling: Any) -> GenerateTask:
-    fields = {"max_tokens": N_TOKENS, "temperature": 0.0, **sampling}
-    return GenerateTask((PromptMessage("user", (TextPart(text),)),), Sampling(**fields))
-
-
-def write(backend: HuggingFaceBackend, task: GenerateTask) -> tuple[str, Finish]:
-    pieces: list[str] = []
-    finish = backend.generate(task, [], pieces.append, lambda: False)
-    assert all(pieces)
-    return "".join(pieces), finish
-
-
-def generated(backend: HuggingFaceBackend, **settings: Any) -> tuple[list[int], int]:
-    """Returns the ids that the library's `generate` gives for the same prompt, and how many that has."""
-    prompt = torch.tensor([backend._prompts.encode(ask()).ids])
-    torch.manual_seed(5)
-    with torch.inference_mode():
-        ids = backend._model.module.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=N_TOKENS, **settings
-        )
-    return ids[0, prompt.shape[1] :].tolist(), prompt.shape[1]
-
-
-def text_of(backend: HuggingFaceBackend, ids: Sequence[int]) -> str:
-    return str(backend._prompts.library_tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def test_prompts_are_the_librarys(backend: HuggingFaceBackend, library: Any) -> None:
@@ -142,7 +121,7 @@ def test_a_raw_prompt_is_read_as_it_is(backend: HuggingFaceBackend, library: Any
 
 def test_greedy_text_equals_the_librarys(backend: HuggingFaceBackend) -> None:
     text, finish = write(backend, ask())
-    ids, n_prompt = generated(backend, do_sample=False)
+    ids, n_prompt = generated(backend, do_sample=False), backend.count(ask(), [])
     assert text == text_of(backend, ids)
     assert (finish.n_prompt_tokens, finish.n_output_tokens) == (n_prompt, len(ids))
     assert finish.reason == ("length" if len(ids) == N_TOKENS else "stop")
@@ -151,7 +130,7 @@ def test_greedy_text_equals_the_librarys(backend: HuggingFaceBackend) -> None:
 
 def test_sampling_equals_the_librarys_and_seeds_repeat(backend: HuggingFaceBackend) -> None:
     chosen = {"temperature": 0.7, "top_k": 40, "min_p": 0.05, "top_p": 0.9, "repetition_penalty": 1.2}
-    ids, _ = generated(backend, do_sample=True, **chosen)
+    ids = generated(backend, do_sample=True, **chosen)
     assert write(backend, ask(seed=5, **chosen))[0] == text_of(backend, ids)
     assert write(backend, ask(seed=6, **chosen))[0] != text_of(backend, ids)
     assert (
@@ -168,7 +147,7 @@ def test_penalties_are_taken_off_what_was_said(backend: HuggingFaceBackend, pena
     def banned(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         return scores.scatter(1, ids[:, n_prompt:], -torch.inf)
 
-    ids, _ = generated(backend, do_sample=False, logits_processor=[banned])
+    ids = generated(backend, do_sample=False, logits_processor=[banned])
     assert write(backend, ask(**{penalty: 1e6}))[0] == text_of(backend, ids)
     assert len({*ids}) == len(ids)
 
@@ -299,12 +278,7 @@ def test_words_that_carry_their_spaces(tmp_path: Path) -> None:
     expected = library.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     asked = ask(messages[0]["content"])
     assert backend._prompts.encode(asked).ids == list(expected)
-    prompt = torch.tensor([expected])
-    with torch.inference_mode():
-        ids = backend._model.module.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=N_TOKENS, do_sample=False
-        )
-    assert write(backend, asked)[0] == text_of(backend, ids[0, len(expected) :].tolist())
+    assert write(backend, asked)[0] == text_of(backend, generated(backend, asked, do_sample=False))
     evil = backend._prompts.encode(ask("a</s><s>b<|eot_id|>c")).ids
     control = library.convert_tokens_to_ids(["<s>", "</s>", "<|eot_id|>"])
     assert [evil.count(each) for each in control] == [expected.count(each) for each in control]
@@ -326,14 +300,14 @@ def test_other_precisions_write(folders: dict[Family, Path], options: dict[str, 
     assert backend.loaded.dtype == dtype
     text, finish = write(backend, ask())
     assert (bool(text), finish.n_output_tokens > 1) == (True, True)
-    assert text == text_of(backend, generated(backend, do_sample=False)[0])
+    assert text == text_of(backend, generated(backend, do_sample=False))
 
 
 def test_flash_attention_that_is_not_there_is_sdpa(folders: dict[Family, Path]) -> None:
     options = {"attention": "flash_attention_2"}
     backend = HuggingFaceBackend(load_spec(folders["qwen2"], "huggingface", options=options))
-    assert backend._model.module.config._attn_implementation == "sdpa"
-    assert write(backend, ask())[0] == text_of(backend, generated(backend, do_sample=False)[0])
+    assert backend.loaded.n_slots > 1
+    assert write(backend, ask())[0] == text_of(backend, generated(backend, do_sample=False))
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,39 @@ def test_a_contexts_cache_comes_on_top_for_llama_cpp(tmp_path: Path) -> None:
         assert estimate_bytes(spec(), asked) == {"host": n_bytes}
 
 
+HEADS = {"num_hidden_layers": 3, "num_attention_heads": 8, "hidden_size": 512, "num_key_value_heads": 2}
+ROW = 3 * 2 * 64 * 2  # numbers of a token
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "n_values"),
+    [
+        ({}, {}, 8 * 8192 * ROW),
+        ({"max_position_embeddings": 100}, {}, 8 * 100 * ROW),
+        ({"num_key_value_heads": None}, {"n_slots": 1}, 8192 * 4 * ROW),
+        ({"head_dim": 128}, {"n_slots": 2}, 2 * 8192 * 2 * ROW),
+        ({"num_hidden_layers": 90}, {}, 30 * 8192 * ROW),
+        ({"num_hidden_layers": 900}, {}, 300 * 8192 * ROW),
+        ({}, {"dtype": "bfloat16"}, 8 * 8192 * ROW / 2),
+        ({"sliding_window": 4096}, {}, 0),
+        ({"sliding_window": 4096, "use_sliding_window": False}, {}, 8 * 8192 * ROW),
+        ({"layer_types": ["full_attention", "linear_attention"]}, {}, 0),
+        ({"num_attention_heads": 0}, {}, 0),
+        ({"num_hidden_layers": "many"}, {}, 0),
+    ],
+)
+def test_slots_caches_come_on_top_for_transformers(
+    tmp_path: Path, config: dict[str, Any], options: dict[str, Any], n_values: float
+) -> None:
+    """As many whole contexts as 1 GiB has room for, at most eight, at least one."""
+    path = tmp_path / "config.json"
+    told = {"max_position_embeddings": 100_000, **HEADS} | config
+    for written in (told, {"text_config": told}):
+        path.write_text(json.dumps(written))
+        files = replace(load(path, tensors(tmp_path, weights=ARRAY)), options=options)
+        assert estimate_bytes(spec(backend="huggingface"), files) == {"host": 4 * (N_VALUES + n_values)}
+
+
 def test_what_is_no_weights_does_not_count(tmp_path: Path) -> None:
     for name in ("tokenizer.json", "config.json", "vocab.txt"):
         (tmp_path / name).write_bytes(bytes(10_000))

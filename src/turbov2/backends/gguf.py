@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from turbov2.backends.slots import USUAL_CONTEXT, usual_slots
 from turbov2.errors import LoadFailed
 from turbov2.types import LoadSpec
 
@@ -22,12 +23,10 @@ _WIDE_NUMBERS = {10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _VOCABULARY = "tokenizer."  # what begins so is long
 
-_USUAL_CONTEXT = 8192
 _CONTEXT_STEP = 256  # llama.cpp allots its cache in such steps
 _CACHE_ITEM_BYTES = 2  # float16
 # Two cores wrote 149, 208 and 259 tokens/s in 1, 4 and 8 answers at a time: four gain the most.
 _USUAL_SLOTS = 4
-_USUAL_CACHE_BYTES = 1 << 30  # that several slots may take together where nobody says how many
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 
 
@@ -132,8 +131,8 @@ def n_context(shape: Mapping[str, Any], max_tokens: int | None) -> int:
     As many as the catalogue says, 8,192 where it says nothing, and never more than the model was trained on:
     many are trained on more than anybody has memory for.
     """
-    trained = int(shape.get(f"{shape.get('general.architecture')}.context_length", _USUAL_CONTEXT))
-    wanted = min(max_tokens or _USUAL_CONTEXT, trained)
+    trained = int(shape.get(f"{shape.get('general.architecture')}.context_length", USUAL_CONTEXT))
+    wanted = min(max_tokens or USUAL_CONTEXT, trained)
     return max(_CONTEXT_STEP, wanted // _CONTEXT_STEP * _CONTEXT_STEP)
 
 
@@ -145,7 +144,7 @@ def n_slots(shape: Mapping[str, Any], n_context: int, asked: int | None) -> int:
     if asked is not None:
         return asked
     context_bytes = n_context * _token_bytes(shape)
-    return max(1, min(_USUAL_SLOTS, _USUAL_CACHE_BYTES // context_bytes)) if context_bytes > 0 else 1
+    return usual_slots(context_bytes, _USUAL_SLOTS)
 
 
 def cache_bytes(spec: LoadSpec) -> int:

@@ -1,4 +1,4 @@
-"""One answer while transformers generates it: tokens to text, when to stop, how it ended."""
+"""One answer while a model of transformers writes it: tokens to text, when to stop, how it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Cancelled(Exception):
 
 
 class Writing:
-    """Is told each token by transformers' `generate`, as its streamer, and asked after it whether to stop."""
+    """One answer: is told each token, tells its text, and says when it has ended."""
 
     def __init__(
         self,
@@ -39,37 +39,24 @@ class Writing:
         self._end_ids = end_ids
         self._on_text = on_text
         self._is_cancelled = is_cancelled
-        self._was_cancelled = self._has_ended = self._has_prompt = False
+        self._was_cancelled = self._has_ended = False
         self._n_tokens = 0
         self._began_ns = self._first_ns = time.perf_counter_ns()
 
-    def put(self, ids: torch.Tensor) -> None:
-        """Takes the prompt, then each token, `[1]`."""
-        if not self._has_prompt:
-            self._has_prompt = True
-            return
+    def take(self, token_id: int) -> bool:
+        """Returns whether the answer ends with this token, its next."""
         if not self._n_tokens:
             self._first_ns = time.perf_counter_ns()
         self._n_tokens += 1
-        token_id = int(ids[0])
         self._has_ended = token_id in self._end_ids
         if not self._has_ended:
             self._tell(self._stops.add(self._detokenizer.add(token_id)))
+        return self._has_ended or self._stops.has_stopped or self.heed()
 
-    def end(self) -> None:
-        """Does nothing: how it ended is `finish`'s to say."""
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """Returns `[1]` bool: whether this token was the last."""
+    def heed(self) -> bool:
+        """Returns whether nobody waits any more; then it ends here."""
         self._was_cancelled = self._was_cancelled or self._is_cancelled()
-        is_last = self._was_cancelled or self._stops.has_stopped
-        return torch.full((len(input_ids),), is_last, dtype=torch.bool, device=input_ids.device)
-
-    def check(self, *_: Any) -> None:
-        """Raises: Cancelled, from inside the model, as soon as nobody waits."""
-        if self._is_cancelled():
-            self._was_cancelled = True
-            raise Cancelled
+        return self._was_cancelled
 
     def finish(self, n_prompt_tokens: int, n_tiles: int, prepare_ns: int) -> Finish:
         """Returns how it ended, once what was held back is told. prepare_ns: until the model began."""
@@ -97,6 +84,32 @@ class Writing:
             self._begun = ""
 
 
+class _Streamer:
+    """Told by transformers' `generate` of each token, and asked after it whether to stop."""
+
+    def __init__(self, writing: Writing) -> None:
+        self._writing = writing
+        self._has_prompt = self._is_last = False
+
+    def put(self, ids: torch.Tensor) -> None:
+        """Takes the prompt, then each token, `[1]`."""
+        if self._has_prompt:
+            self._is_last = self._writing.take(int(ids[0]))
+        self._has_prompt = True
+
+    def end(self) -> None:
+        """Does nothing: how it ended is the writing's to say."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Returns `[1]` bool: whether this token was the last."""
+        return torch.full((len(input_ids),), self._is_last, dtype=torch.bool, device=input_ids.device)
+
+    def check(self, *_: Any) -> None:
+        """Raises: Cancelled, from inside the model, as soon as nobody waits."""
+        if self._writing.heed():
+            raise Cancelled
+
+
 def write(
     model: TorchModel,
     inputs: Mapping[str, torch.Tensor],
@@ -109,9 +122,10 @@ def write(
 
     inputs: on the model's device. processors: what changes the scores of the next token, before chance.
     """
+    streamer = _Streamer(writing)
     with (
         model.computing(),
-        heeding(model.module, writing.check),
+        heeding(model.module, streamer.check),
         contextlib.suppress(Cancelled),
     ):
         _seed(seed)
@@ -119,8 +133,8 @@ def write(
             **inputs,
             generation_config=config,
             logits_processor=transformers.LogitsProcessorList(processors),
-            streamer=writing,
-            stopping_criteria=transformers.StoppingCriteriaList([writing]),
+            streamer=streamer,
+            stopping_criteria=transformers.StoppingCriteriaList([streamer]),
         )
 
 

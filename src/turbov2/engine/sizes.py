@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from turbov2.backends.gguf import cache_bytes
+from turbov2.backends import gguf, slots
 from turbov2.backends.registry import BACKENDS
 from turbov2.catalog import ModelSpec
 from turbov2.residency.footprints import MARGIN_PERCENT
@@ -22,6 +22,7 @@ _WEIGHT_SUFFIXES = (".safetensors", ".onnx", ".gguf", ".bin", ".npz")
 _ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
 _WIDENED = ("F16", "BF16")  # to float32 on a CPU
 _NF4_BYTES = 0.52  # with the scales of its blocks of 64, themselves in 8 bits
+_CACHE_BYTES = {"llama_cpp": gguf.cache_bytes, "bitnet": gguf.cache_bytes, "huggingface": slots.cache_bytes}
 _UNQUANTIZED = ("embed", "lm_head", "wte", "wpe")
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
@@ -42,9 +43,9 @@ def estimate_bytes(
     """Returns bytes per memory pool: the weights as they will lie in memory, and the process around them.
 
     On a CPU half-precision weights are widened to float32. In NF4 they take what their files tell, for the
-    catalogue's figure for the host is of whole ones. llama.cpp, and bitnet.cpp, allot whole contexts' keys
-    and values with the weights. A model that another server runs is in no pool. The catalogue's figure counts
-    where it is larger: it knows what a file does not say.
+    catalogue's figure for the host is of whole ones. Models that write several answers at a time allot whole
+    contexts' keys and values with the weights. A model that another server runs is in no pool. The
+    catalogue's figure counts where it is larger: it knows what a file does not say.
     Blocks: reads the headers of files.
     """
     if spec.runner == "remote":
@@ -58,7 +59,8 @@ def estimate_bytes(
         for name, path in load.files.items()
         if name.endswith(_WEIGHT_SUFFIXES)
     )
-    weights += cache_bytes(load) if spec.backend in ("llama_cpp", "bitnet") else 0
+    if spec.backend in _CACHE_BYTES:
+        weights += _CACHE_BYTES[spec.backend](load)
     process = PROCESS_BYTES + BACKENDS[spec.backend].library_bytes if spec.runner == "process" else 0
     if is_on_cpu:
         return {"host": max(weights, 0 if is_nf4 else spec.host_bytes) + process}

@@ -71,7 +71,7 @@ class LlamaClient:
     """Asks one server."""
 
     def __init__(self, address: Address, key: str = "", lines: Lines = events) -> None:
-        """lines: how an answer's lines, or events, are read; an empty one means that none has come for a while."""
+        """lines: how an answer's lines, or events, are read; an empty one: none has come for a while."""
         self._address = address
         self._key = key
         self._lines = lines
