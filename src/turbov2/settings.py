@@ -267,7 +267,7 @@ SETTINGS: tuple[Setting, ...] = (
             "Most texts in one request."),
     Setting("max_text_chars", "TURBOV2_MAX_TEXT_CHARS", "1000000", "characters", _integer(1, 1_000_000_000),
             "Longest single text."),
-    Setting("max_images", "TURBOV2_MAX_IMAGES", "16", "images", _integer(1, 64),
+    Setting("max_images", "TURBOV2_MAX_IMAGES", "100", "images", _integer(1, 256),
             "Most images in one conversation, each page of a document counted."),
     Setting("media_children", "TURBOV2_MEDIA_CHILDREN", "2", "processes", _integer(1, 64),
             "Images and documents read at once, each in a process of its own; more wait. As many audio files "

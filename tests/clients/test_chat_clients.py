@@ -173,8 +173,10 @@ class TestAnthropic:
         assert (final.usage.input_tokens, final.usage.output_tokens) == (404, 402)
 
     def test_raw_events(self, anthropic_client: Any) -> None:
-        kinds = [event.type for event in anthropic_client.messages.create(**self.asked("a"), stream=True)]
+        events = list(anthropic_client.messages.create(**self.asked("a"), stream=True))
+        kinds = [event.type for event in events]
         assert kinds[:2] == ["message_start", "content_block_start"]
+        assert events[0].message.usage.input_tokens == events[-2].usage.input_tokens == 3
         assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
 
     def test_a_document(self, anthropic_client: Any) -> None:

@@ -1,4 +1,4 @@
-"""Tools, thoughts, schemas and counted tokens through the official Python clients and LangChain."""
+"""Tools, thoughts, schemas and counted tokens through the official Python clients."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import ollama
 import openai
 import pydantic
 import pytest
-from langchain_ollama import ChatOllama
-from langchain_openai import ChatOpenAI
 
 pytest.importorskip("pypdfium2", reason="reads images: needs the extra documents")
 
@@ -123,12 +121,6 @@ class TestOpenAI:
         assert text == final.output_text == "I call."
         assert [item.type for item in final.output] == ["reasoning", "message", "function_call"]
 
-    def test_langchain(self, server: RunningServer) -> None:
-        model = ChatOpenAI(model=AGENT, base_url=f"{server.base_url}/v1", api_key="none")  # type: ignore[arg-type]
-        answer: Any = model.bind_tools([ls]).invoke(CALL)
-        assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("ls", {"path": "a"})]
-        assert model.with_structured_output(Title).invoke("a") == Title(title="word", n=1)
-
 
 class TestOllama:
     def test_a_round_trip(self, ollama_client: ollama.Client) -> None:
@@ -153,12 +145,6 @@ class TestOllama:
         assert Title.model_validate_json(answer.message.content or "") == Title(title="word", n=1)
         assert json.loads(ollama_client.generate(AGENT, "a", format="json", think=False).response) == {}
         assert ollama_client.generate(AGENT, "a", raw=True).response.startswith("<think>")
-
-    def test_langchain(self, server: RunningServer) -> None:
-        model = ChatOllama(model=AGENT, base_url=server.base_url)
-        answer: Any = model.bind_tools([ls]).invoke(CALL)
-        model._client._client.close()  # it has no close of its own
-        assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("ls", {"path": "a"})]
 
 
 class TestAnthropic:
@@ -186,6 +172,23 @@ class TestAnthropic:
         ]
         second = anthropic_client.messages.create(**{**asked, "messages": messages})
         assert second.content[0].text.endswith("ls: 1st ls: 2nd What ls showed: 40x30")
+
+    def test_its_runner_of_tools(self, anthropic_client: Any) -> None:
+        """It asks for a thread first, and sends the whole conversation once that is refused."""
+        import anthropic
+
+        seen: list[str] = []
+
+        @anthropic.beta_tool
+        def listing(path: str) -> str:
+            """Lists files."""
+            seen.append(path)
+            return ls(path)
+
+        lines = [f'CALL listing {{"path": "{path}"}}' for path in "ab"]
+        asked = self.asked("\n".join([*lines, "THEN", "SAY done"]), tools=[listing])
+        last = anthropic_client.beta.messages.tool_runner(**asked).until_done()
+        assert (last.content[0].text, seen) == ("done", ["a", "b"])
 
     def test_streamed_thoughts_and_calls(self, anthropic_client: Any) -> None:
         thinking = {"type": "enabled", "budget_tokens": 1024}
@@ -220,10 +223,3 @@ class TestAnthropic:
         )
         usage = anthropic_client.messages.create(**asked).usage
         assert counted.input_tokens == usage.input_tokens + usage.cache_read_input_tokens == 5
-
-    def test_langchain(self, server: RunningServer) -> None:
-        langchain = pytest.importorskip("langchain_anthropic", reason="needs langchain-anthropic")
-        model = langchain.ChatAnthropic(model=AGENT, base_url=server.base_url, api_key="none")
-        answer = model.bind_tools([ls]).invoke(CALL)
-        assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("ls", {"path": "a"})]
-        assert "".join(str(chunk.text) for chunk in model.stream("a b")) == "a b"

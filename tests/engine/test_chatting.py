@@ -31,6 +31,7 @@ from turbov2.types import (
     ImageFacts,
     ImagePart,
     ImageSource,
+    PromptCounted,
     PromptMessage,
     Sampling,
     TextDelta,
@@ -81,8 +82,9 @@ def of(images: Sequence[ImageSource], *parts: str | int, model: str = "eyes", **
 
 
 async def answer(engine: LocalEngine, request: ChatRequest) -> tuple[str, ChatResult]:
-    *pieces, result = [event async for event in engine.chat(request, CONTEXT)]
+    counted, *pieces, result = [event async for event in engine.chat(request, CONTEXT)]
     assert isinstance(result, ChatResult)
+    assert counted == PromptCounted(result.finish.n_prompt_tokens)
     assert all(isinstance(piece, TextDelta) for piece in pieces)
     return "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)), result
 
@@ -106,7 +108,7 @@ def told_to_call(*lines: str, **fields: Any) -> ChatRequest:
 
 async def test_thoughts_and_calls_are_told_as_what_they_are(engine: LocalEngine) -> None:
     request = told_to_call('CALL ls {"a": 1}', "CALL ls {}", tools=(LS,))
-    *deltas, result = [event async for event in engine.chat(request, CONTEXT)]
+    _, *deltas, result = [event async for event in engine.chat(request, CONTEXT)]
     assert isinstance(result, ChatResult)
     assert result.finish.reason == "tool_calls"
     kinds = [kind for kind, _ in groupby(deltas, type)]
@@ -123,7 +125,7 @@ async def test_thoughts_and_calls_are_told_as_what_they_are(engine: LocalEngine)
 
 async def test_a_call_that_met_the_limit_is_none(engine: LocalEngine) -> None:
     request = told_to_call('CALL ls {"a": 1}', tools=(LS,), thinks=False, sampling=Sampling(max_tokens=5))
-    *deltas, result = [event async for event in engine.chat(request, CONTEXT)]
+    _, *deltas, result = [event async for event in engine.chat(request, CONTEXT)]
     assert isinstance(result, ChatResult)
     assert result.finish.reason == "length"
     assert {type(delta) for delta in deltas} == {TextDelta}
@@ -232,11 +234,11 @@ async def test_as_many_images_as_a_frame_holds(tmp_path: Path) -> None:
     environment = {
         "TURBOV2_HOME": str(tmp_path / "home"),
         "TURBOV2_PRELOAD": ",",
-        "TURBOV2_MAX_IMAGES": "64",
+        "TURBOV2_MAX_IMAGES": "256",
     }
     engine = LocalEngine(Catalog([writer(tmp_path, "eyes", "vision")]), load_settings(environment))
     await engine.start()
-    document = pdf(*[""] * 64, size=(18, 9))
+    document = pdf(*[""] * 256, size=(18, 9))
     text, _ = await answer(engine, of([ImageSource(document, None)], 0))
     await engine.stop()
-    assert text.split() == ["28x14"] * 64
+    assert text.split() == ["28x14"] * 256

@@ -11,10 +11,20 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from tests.support.words import Words
 from turbov2.errors import InferenceFailed, InvalidRequest, NotCapable, RunnerCrashed
 from turbov2.runners.process import ProcessRunner
 from turbov2.runners.thread import ThreadRunner
-from turbov2.types import Finish, GenerateTask, ImagePart, LoadSpec, PromptMessage, Sampling, TextPart
+from turbov2.types import (
+    Finish,
+    GenerateTask,
+    ImagePart,
+    LoadSpec,
+    PromptMessage,
+    Sampling,
+    TextPart,
+    Written,
+)
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.asyncio(loop_scope="module")]
 
@@ -39,22 +49,24 @@ async def runner(request: pytest.FixtureRequest) -> AsyncIterator[Runner]:
     await runner.stop(5)
 
 
-class Pieces(list[str]):
+class Pieces(Words):
     """What was written, and an event for its first word."""
 
     def __init__(self) -> None:
         super().__init__()
         self.began = asyncio.Event()
 
-    def take(self, piece: str) -> None:
-        self.append(piece)
-        self.began.set()
+    def take(self, written: Written) -> None:
+        super().take(written)
+        if self:
+            self.began.set()
 
 
 async def write(runner: Runner, task: GenerateTask, *images: Any) -> tuple[list[str], Finish]:
-    pieces: list[str] = []
-    finish = await runner.generate(task, images, pieces.append)
+    pieces = Pieces()
+    finish = await runner.generate(task, images, pieces.take)
     await asyncio.sleep(0)
+    pieces.check(finish)
     return pieces, finish
 
 
@@ -88,9 +100,9 @@ async def test_a_limit_and_a_stop_end_it(runner: Runner) -> None:
 
 
 async def test_a_failure_comes_after_the_pieces_before_it(runner: Runner) -> None:
-    pieces: list[str] = []
+    pieces = Pieces()
     with pytest.raises(InferenceFailed):
-        await runner.generate(ask("a FAIL c"), (), pieces.append)
+        await runner.generate(ask("a FAIL c"), (), pieces.take)
     assert pieces == ["a"]
     assert (await write(runner, ask("b")))[0] == ["b"]
 
@@ -155,9 +167,9 @@ class TestInAProcess:
     async def test_a_death_midway_ends_it_with_what_had_come(self) -> None:
         runner = ProcessRunner()
         await runner.start(spec_of(crash_on="CRASH"))
-        pieces: list[str] = []
+        pieces = Pieces()
         with pytest.raises(RunnerCrashed, match="signal 9"):
-            await runner.generate(ask("a b CRASH c"), (), pieces.append)
+            await runner.generate(ask("a b CRASH c"), (), pieces.take)
         assert pieces == ["a", " b"]
         await runner.stop(1)
 

@@ -36,11 +36,12 @@ from tests.support.tiny_writer import (
     text_of,
     write,
 )
+from tests.support.words import Words
 from turbov2.backends.huggingface import HuggingFaceBackend, steps
 from turbov2.backends.huggingface.attention import SIDE_BY_SIDE, Slot, part_of, read
 from turbov2.backends.slots import cache_bytes
 from turbov2.errors import InferenceFailed
-from turbov2.types import Finish, GenerateTask
+from turbov2.types import Finish, GenerateTask, Written
 
 FAMILIES: tuple[Family, ...] = ("qwen2", "llama")
 N_SLOTS = 4
@@ -85,14 +86,15 @@ class Asker:
         on_piece: Callable[[int], None] = lambda n_pieces: None,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Future[tuple[str, Finish]]:
-        pieces: list[str] = []
+        pieces = Words()
 
-        def on_text(text: str) -> None:
-            pieces.append(text)
-            on_piece(len(pieces))
+        def on_written(written: Written) -> None:
+            pieces.take(written)
+            if pieces:
+                on_piece(len(pieces))
 
         def work() -> tuple[str, Finish]:
-            finish = self._backend.generate(task, [], on_text, is_cancelled)
+            finish = self._backend.generate(task, [], on_written, is_cancelled)
             return "".join(pieces), finish
 
         return self._pool.submit(work)

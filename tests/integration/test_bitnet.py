@@ -27,6 +27,7 @@ from tests.support import tiny_gguf
 from tests.support.chat_templates import WORDS
 from tests.support.llama_server import SLOW_S, build
 from tests.support.server import RunningServer, until
+from tests.support.words import Words
 from turbov2.backends.bitnet.templates import template_of
 from turbov2.backends.detokenizer import StopTexts
 from turbov2.backends.llama_cpp import LlamaCppBackend
@@ -89,8 +90,9 @@ def ask(text: str = QUESTION, **sampling: Any) -> GenerateTask:
 
 
 async def write(runner: ProcessRunner, task: GenerateTask) -> tuple[str, Finish]:
-    pieces: list[str] = []
-    finish = await runner.generate(task, (), pieces.append)
+    pieces = Words()
+    finish = await runner.generate(task, (), pieces.take)
+    pieces.check(finish)
     return "".join(pieces), finish
 
 
@@ -115,8 +117,8 @@ async def test_answers_are_those_of_the_same_model_in_process(model: Path, progr
     with contextlib.closing(own):
         async with started(model, program) as runner:
             for task in (ask(), ask("a<|im_end|>b"), ask(stop=("a",)), ask(max_tokens=5000)):
-                pieces: list[str] = []
-                expected = own.generate(task, (), pieces.append, lambda: False)
+                pieces = Words()
+                expected = own.generate(task, (), pieces.take, lambda: False)
                 text, finish = await write(runner, task)
                 assert text == "".join(pieces)
                 for name in ("reason", "n_prompt_tokens", "n_output_tokens", "stopped_by"):
@@ -157,7 +159,9 @@ async def test_a_cancel_ends_an_answer(model: Path, program: Path) -> None:
     async with started(model, program) as runner:
         begun = asyncio.Event()
         task = ask(max_tokens=400, temperature=1.0)
-        writing = asyncio.create_task(runner.generate(task, (), lambda piece: begun.set()))
+        writing = asyncio.create_task(
+            runner.generate(task, (), lambda written: isinstance(written, str) and begun.set())
+        )
         await begun.wait()
         writing.cancel()
         began_s = time.monotonic()

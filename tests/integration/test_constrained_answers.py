@@ -16,6 +16,7 @@ pytest.importorskip("xllamacpp", reason="runs a model: needs the extra gguf")
 pytest.importorskip("gguf", reason="makes models: needs gguf")
 
 from tests.support import chat_templates, tiny_gguf
+from tests.support.words import Words
 from turbov2.backends.llama_cpp import LlamaCppBackend
 from turbov2.backends.schemas import MAX_SCHEMA_BYTES
 from turbov2.errors import InvalidRequest
@@ -78,8 +79,8 @@ def asked(sampling: Sampling = HOT, **fields: Any) -> GenerateTask:
 
 
 def write(backend: LlamaCppBackend, task: GenerateTask) -> tuple[str, Finish]:
-    pieces: list[str] = []
-    finish = backend.generate(task, (), pieces.append, lambda: False)
+    pieces = Words()
+    finish = backend.generate(task, (), pieces.take, lambda: False)
     return "".join(pieces), finish
 
 

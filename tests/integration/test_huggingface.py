@@ -36,6 +36,7 @@ from tests.support.tiny_writer import (
     text_of,
     write,
 )
+from tests.support.words import Words
 from turbov2.backends.huggingface import HuggingFaceBackend
 from turbov2.backends.torch_sampling import Penalties
 from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed
@@ -187,8 +188,8 @@ def test_a_cancel_ends_it_at_once_even_in_the_prompt(backend: HuggingFaceBackend
         n_times += 1
         return n_times >= n_asked
 
-    whole, pieces = write(backend, ask())[0], []
-    finish = backend.generate(ask(), [], pieces.append, is_cancelled)
+    whole, pieces = write(backend, ask())[0], Words()
+    finish = backend.generate(ask(), [], pieces.take, is_cancelled)
     assert finish.reason == "cancelled"
     assert whole.startswith("".join(pieces))
     assert n_times - n_asked <= 1

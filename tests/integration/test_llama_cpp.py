@@ -32,6 +32,7 @@ from PIL import Image
 from tests.support import tiny_gguf
 from tests.support.pictures import packed
 from tests.support.server import RunningServer, ollama_error
+from tests.support.words import Words
 from turbov2.backends.gguf import cache_bytes
 from turbov2.backends.llama_cpp import LlamaCppBackend
 from turbov2.catalog import Catalog, ModelSpec, PathWeights
@@ -48,6 +49,7 @@ from turbov2.types import (
     ImagePart,
     ImageSource,
     LoadSpec,
+    PromptCounted,
     PromptMessage,
     Sampling,
     TextPart,
@@ -118,9 +120,9 @@ def write(
     images: Sequence[Pixels] = (),
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[str, Finish]:
-    pieces: list[str] = []
-    finish = backend.generate(task, images, pieces.append, is_cancelled)
-    assert all(pieces)
+    pieces = Words()
+    finish = backend.generate(task, images, pieces.take, is_cancelled)
+    pieces.check(finish)
     return "".join(pieces), finish
 
 
@@ -298,8 +300,8 @@ def test_a_cancel_ends_it_at_once_even_in_the_prompt(writer: LlamaCppBackend, n_
         return n_times >= n_asked
 
     task = ask("long " * 80, seed=1)  # a seed: nothing is left of an earlier prompt
-    whole, pieces = write(writer, task)[0], []
-    finish = writer.generate(task, (), pieces.append, is_cancelled)
+    whole, pieces = write(writer, task)[0], Words()
+    finish = writer.generate(task, (), pieces.take, is_cancelled)
     assert finish.reason == "cancelled"
     assert whole.startswith("".join(pieces))
     assert n_times == n_asked
@@ -525,8 +527,9 @@ async def test_an_engine_chats_with_what_its_folder_holds(words: Path, tmp_path:
     try:
         sampling = Sampling(temperature=0.0, max_tokens=N_TOKENS)
         request = ChatRequest("tiny", (turn("user", QUESTION),), sampling=sampling)
-        *pieces, result = [event async for event in engine.chat(request, Context("request-1"))]
+        counted, *pieces, result = [event async for event in engine.chat(request, Context("request-1"))]
         assert isinstance(result, ChatResult)
+        assert counted == PromptCounted(result.finish.n_prompt_tokens)
         with opened(words) as backend:
             assert ("".join(piece.text for piece in pieces), result.finish.n_output_tokens) == (
                 text_of(backend),

@@ -24,6 +24,7 @@ from tests.support.pictures import packed
 from tests.support.server import RunningServer, anthropic_error, ollama_error, openai_error
 from tests.support.tiny_rerank import load_spec
 from tests.support.tiny_vision import picture, save_vision_model
+from tests.support.words import Words
 from turbov2.backends.vision_language import VisionLanguageBackend
 from turbov2.types import Finish, GenerateTask, ImagePart, PromptMessage, Sampling, TextPart
 
@@ -56,9 +57,9 @@ class Expected:
 
     def answer(self, *turns: PromptMessage) -> tuple[str, Finish]:
         """Returns the likeliest text and how it ended."""
-        pieces: list[str] = []
+        pieces = Words()
         task = GenerateTask(turns, Sampling(max_tokens=N_TOKENS, temperature=0.0))
-        finish = self._backend.generate(task, [FIRST, SECOND], pieces.append, lambda: False)
+        finish = self._backend.generate(task, [FIRST, SECOND], pieces.take, lambda: False)
         return "".join(pieces), finish
 
 

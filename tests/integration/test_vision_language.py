@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from tests.support.server import RunningServer, ollama_error
 from tests.support.tiny_rerank import load_spec
 from tests.support.tiny_vision import Family, picture, save_vision_model
+from tests.support.words import Words
 from turbov2.backends.torch_sampling import config_of
 from turbov2.backends.vision_language import VisionLanguageBackend
 from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed, NotSupported
@@ -66,9 +67,9 @@ def ask(text: str = QUESTION, **sampling: Any) -> GenerateTask:
 
 
 def write(backend: VisionLanguageBackend, task: GenerateTask) -> tuple[str, Finish]:
-    pieces: list[str] = []
-    finish = backend.generate(task, [IMAGE], pieces.append, lambda: False)
-    assert all(pieces)
+    pieces = Words()
+    finish = backend.generate(task, [IMAGE], pieces.take, lambda: False)
+    pieces.check(finish)
     return "".join(pieces), finish
 
 
@@ -150,8 +151,8 @@ def test_a_cancel_ends_it_at_once_even_in_the_prompt(backend: VisionLanguageBack
         n_times += 1
         return n_times >= n_asked
 
-    whole, pieces = write(backend, ask())[0], []
-    finish = backend.generate(ask(), [IMAGE], pieces.append, is_cancelled)
+    whole, pieces = write(backend, ask())[0], Words()
+    finish = backend.generate(ask(), [IMAGE], pieces.take, is_cancelled)
     assert finish.reason == "cancelled"
     assert whole.startswith("".join(pieces))
     assert n_times - n_asked <= 1
@@ -173,8 +174,8 @@ def test_a_conversation_without_images(backend: VisionLanguageBackend) -> None:
     said = [("system", "be brief"), ("user", "one"), ("assistant", "two"), ("user", "three")]
     turns = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in said)
     assert prompt_of(backend, task) == turns + "<|im_start|>assistant\n"
-    pieces: list[str] = []
-    finish = backend.generate(task, [], pieces.append, lambda: False)
+    pieces = Words()
+    finish = backend.generate(task, [], pieces.take, lambda: False)
     assert (bool(pieces), finish.n_tiles) == (True, 0)
 
 

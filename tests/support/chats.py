@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,14 @@ def leave_midway(server: RunningServer, path: str, body: dict[str, Any]) -> None
     left_s = time.perf_counter()
     until(lambda: leases(server, SLOW) == 0, deadline_s=2)
     assert time.perf_counter() - left_s < 2
+
+
+@contextlib.contextmanager
+def keeping_busy(server: RunningServer, model: str, n_words: int = 1000) -> Iterator[None]:
+    """Inside, the model writes an answer of so many words to somebody else, unless that is done before."""
+    messages = [{"role": "user", "content": "w " * n_words}]
+    body = {"model": model, "messages": messages, "stream": True}
+    with server.http.stream("POST", "/api/chat", json=body) as answer:
+        pieces = answer.iter_bytes()  # which closes the connection when nobody holds it
+        next(pieces)
+        yield

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from tests.support.chat_templates import TAGS
 from tests.support.tiny_tokenizers import save_tokenizer
+from tests.support.words import Words
 from turbov2.backends.huggingface import HuggingFaceBackend
 from turbov2.types import Finish, GenerateTask, PromptMessage, Sampling, TextPart
 
@@ -76,9 +77,9 @@ def ask(text: str = QUESTION, **sampling: Any) -> GenerateTask:
 
 def write(backend: HuggingFaceBackend, task: GenerateTask) -> tuple[str, Finish]:
     """Returns the answer and how it ended."""
-    pieces: list[str] = []
-    finish = backend.generate(task, [], pieces.append, lambda: False)
-    assert all(pieces)
+    pieces = Words()
+    finish = backend.generate(task, [], pieces.take, lambda: False)
+    pieces.check(finish)
     return "".join(pieces), finish
 
 

@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from turbov2.errors import InferenceFailed, TurboError
-from turbov2.types import AnswerDelta, ChatEvent, ChatResult, Finish, TextDelta, TextPart
+from turbov2.types import AnswerDelta, ChatEvent, ChatResult, Finish, PromptCounted, TextDelta, TextPart
 from turbov2.wire import _chat
 from turbov2.wire._chat import Answer, stream_answer, whole_answer
+from turbov2.wire._sse import HEARTBEAT
 
 END = ChatResult("m", Finish("stop", 1, 1), (), 0, 0)
 
@@ -23,8 +24,8 @@ class Words:
     def __init__(self, heartbeat: bytes = b"~") -> None:
         self.heartbeat = heartbeat
 
-    def head(self) -> bytes:
-        return b"("
+    def head(self, prompt: PromptCounted | None) -> bytes:
+        return b"(" if prompt is None else b"%d(" % prompt.n_prompt_tokens
 
     def delta(self, delta: AnswerDelta) -> bytes:
         assert isinstance(delta, TextDelta)
@@ -60,7 +61,7 @@ class Model:
 async def told(model: Model, heartbeat: bytes = b"~") -> bytes:
     response = await stream_answer(model.write(), Words(heartbeat))
     assert isinstance(response.body, AsyncGenerator)
-    return b"".join([frame async for frame in response.body])
+    return b"".join([frame async for frame in response.body]).replace(HEARTBEAT, b"_")
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +82,24 @@ async def test_an_answer_without_a_word() -> None:
 
 async def test_silences_are_filled_before_the_first_word_and_midway() -> None:
     said = await told(Model(0.1, "a", 0.1, "b", END))
-    assert said.startswith(b"(~")
+    assert said.startswith(b"_")
     assert b"a~" in said
-    assert said.replace(b"~", b"") == b"(ab)"
+    assert said.lstrip(b"_").replace(b"~", b"") == b"(ab)"
+
+
+async def test_the_prompts_length_is_in_the_head_however_late_it_is_known() -> None:
+    counted, again = PromptCounted(7), PromptCounted(8)
+    assert await told(Model(counted, "a", again, "b", END)) == b"7(ab)"
+    said = await told(Model(0.1, counted, 0.1, "a", again, END))
+    assert said.startswith(b"_")
+    assert said.lstrip(b"_").replace(b"~", b"") == b"7(a)"
+    assert await told(Model(0.1, counted, 0.1, "a", END), heartbeat=b"") == b"7(a)"
+    assert await whole_answer(Model(counted, "a", END).write()) == Answer((TextPart("a"),), END)
+
+
+async def test_what_fails_behind_the_counted_prompt_still_has_a_status() -> None:
+    with pytest.raises(InferenceFailed):
+        await told(Model(PromptCounted(7), InferenceFailed("no")))
 
 
 async def test_a_family_without_a_sign_of_life_waits() -> None:
@@ -100,7 +116,9 @@ async def test_a_failure_before_the_first_frame_is_raised() -> None:
 
 async def test_a_later_failure_is_the_last_frame() -> None:
     assert await told(Model("a", InferenceFailed("no"))) == b"(a!no"
-    assert (await told(Model(0.1, InferenceFailed("no")))).replace(b"~", b"") == b"(!no"
+    assert (await told(Model(0.1, InferenceFailed("no")))).lstrip(b"_") == b"(!no"
+    said = await told(Model(0.1, PromptCounted(7), 0.1, InferenceFailed("no")))
+    assert said.lstrip(b"_").replace(b"~", b"") == b"7(!no"
 
 
 @pytest.mark.parametrize("steps", [("a", "b", 60.0), ("a", 60.0), (60.0,)])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.words import Words
 from turbov2.backends.fake import TRIGGERS, FakeBackend, vectors_of
 from turbov2.errors import InferenceFailed, InputTooLong, InvalidRequest, OutOfMemory
 from turbov2.types import (
@@ -128,9 +129,9 @@ def test_memory_is_kept_as_told() -> None:
 
 
 def written(backend: FakeBackend, *lines: str, **task: Any) -> tuple[str, Finish]:
-    pieces: list[str] = []
+    pieces = Words()
     messages = (PromptMessage("user", (TextPart("\n".join(lines)),)),)
-    finish = backend.generate(GenerateTask(messages, **task), (), pieces.append, lambda: False)
+    finish = backend.generate(GenerateTask(messages, **task), (), pieces.take, lambda: False)
     return "".join(pieces), finish
 
 
@@ -160,8 +161,8 @@ def test_a_writer_does_turn_by_turn_what_the_user_said() -> None:
     tools = (Tool("ls", "lists files", "{}"),)
 
     def writes(*messages: PromptMessage) -> str:
-        pieces: list[str] = []
-        backend.generate(GenerateTask(messages, tools=tools), (), pieces.append, lambda: False)
+        pieces = Words()
+        backend.generate(GenerateTask(messages, tools=tools), (), pieces.take, lambda: False)
         return "".join(pieces)
 
     assert "<tool_call>" in writes(script)

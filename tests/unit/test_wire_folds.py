@@ -74,7 +74,7 @@ def answer_of(deltas: Deltas, result: ChatResult) -> Answer:
 
 def stream_of(frames: Frames, deltas: Deltas, result: ChatResult) -> list[dict[str, Any]]:
     """Returns the events' data."""
-    raw = frames.head() + b"".join(frames.delta(delta) for delta in deltas) + frames.end(result)
+    raw = frames.head(None) + b"".join(frames.delta(delta) for delta in deltas) + frames.end(result)
     if frames.media_type == b"application/x-ndjson":
         return [json.loads(line) for line in raw.splitlines()]
     datas = [frame.split("data: ", 1)[1] for frame in raw.decode().removesuffix("\n\n").split("\n\n")]

@@ -21,6 +21,7 @@ from turbov2.types import (
     CallDelta,
     ChatResult,
     Finish,
+    PromptCounted,
     TextDelta,
     TextPart,
     ThinkingDelta,
@@ -176,7 +177,12 @@ def transcript(name: str) -> str:
     parse, frames_of, render = WIRES[name]
     asked = parse(json.dumps(REQUESTS[name]).encode(), LIMITS)
     frames = frames_of(asked)
-    stream = frames.head() + b"".join(map(frames.delta, DELTAS)) + frames.heartbeat + frames.end(RESULT)
+    stream = (
+        frames.head(PromptCounted(RESULT.finish.n_prompt_tokens, RESULT.finish.n_cached_tokens))
+        + b"".join(map(frames.delta, DELTAS))
+        + frames.heartbeat
+        + frames.end(RESULT)
+    )
     canonical = msgspec.json.format(msgspec.json.encode(asked.request), indent=1)
     whole = msgspec.json.format(render(asked, Answer(PARTS, RESULT)), indent=1)
     text = "\n\n".join(

@@ -43,10 +43,12 @@ from turbov2.types import (
     Loaded,
     LoadSpec,
     Outputs,
+    PromptCounted,
     SparseRows,
     SpeechTask,
     TokenBatch,
     TokenVectors,
+    Written,
 )
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class FakeBackend:
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
         """Writes what turbov2.backends.fake_writing says. A piece with a trigger's text pulls it before.
@@ -165,8 +167,9 @@ class FakeBackend:
         n_read = n_prompt_tokens(task, images)
         if (limit := self.loaded.max_tokens) is not None and n_read >= limit:
             raise too_long(n_read, limit)
-        time.sleep(self._options.delay_s)
         n_written, n_cached = 0, self._n_cached(task, images)
+        on_written(PromptCounted(n_read, n_cached))
+        time.sleep(self._options.delay_s)
         reason: FinishReason = "stop"
         stopped_by = None
         for piece in pieces_of(task, images, self.loaded.reply):
@@ -178,7 +181,7 @@ class FakeBackend:
                 break
             time.sleep(self._options.delay_s_per_token)
             self._obey(word)
-            on_text(piece)
+            on_written(piece)
             n_written += 1
         return Finish(
             reason,

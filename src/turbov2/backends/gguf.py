@@ -9,6 +9,7 @@ import mmap
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,25 @@ class _Header:
             return self._array(*self.numbers("I"), *self.numbers("Q"))
         return self.numbers(_number(kind))[0]
 
+    def skip(self, kind: int) -> None:
+        """Afterwards what comes behind the next value is next."""
+        if kind == _STRING:
+            self._skip_texts(1)
+        elif kind == _ARRAY:
+            (kind,), (count,) = self.numbers("I"), self.numbers("Q")
+            if kind == _STRING:
+                self._skip_texts(count)
+            else:
+                self._at += count * struct.calcsize(f"<{_number(kind)}")
+        else:
+            self._at += struct.calcsize(f"<{_number(kind)}")
+
+    def _skip_texts(self, count: int) -> None:
+        for _ in range(count):  # one after the other: a vocabulary's have no index
+            self._at += 8 + int.from_bytes(self._data[self._at : self._at + 8], "little")
+            if self._at > len(self._data):
+                raise struct.error
+
     def _array(self, kind: int, count: int) -> list[Any]:
         if kind == _STRING:
             return [self.text() for _ in range(count)]
@@ -72,14 +92,35 @@ def read_entries(path: Path) -> Iterator[tuple[str, Any]]:
 
     Raises: LoadFailed for a file that is no GGUF, or one that ends in its header.
     """
+    with _opened(path) as (header, n_entries):
+        for _ in range(n_entries):
+            yield header.text(), header.value(*header.numbers("I"))
+
+
+def read_entry(path: Path, key: str) -> Any:
+    """Returns the value of one key, None if there is none; vocabularies in front of it cost little.
+
+    Raises: LoadFailed, as `read_entries`.
+    """
+    with _opened(path) as (header, n_entries):
+        for _ in range(n_entries):
+            found, (kind,) = header.text(), header.numbers("I")
+            if found == key:
+                return header.value(kind)
+            header.skip(kind)
+    return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[_Header, int]]:
+    """Gives the header, at its first entry, and how many there are."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             header = _Header(data)
             magic, (version, _, n_entries) = header.bytes(4), _counts(header)
             if magic != _MAGIC or version not in _VERSIONS:
                 raise LoadFailed(f"{path.name} is no GGUF file of version 2 or 3")
-            for _ in range(n_entries):
-                yield header.text(), header.value(*header.numbers("I"))
+            yield header, n_entries
     except (OSError, OverflowError, ValueError, struct.error) as error:
         raise LoadFailed(f"{path.name} is no GGUF file, or not a whole one") from error
 

@@ -19,6 +19,7 @@ from turbov2.types import (
     Seen,
     SpeechTask,
     TokenBatch,
+    Written,
 )
 
 if TYPE_CHECKING:
@@ -79,13 +80,14 @@ class Generator(Backend, Protocol):
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
-        """Returns how the answer ended, after `on_text` was called with its pieces, none of them empty.
+        """Returns how the answer ended, after `on_written` was called with its pieces, none of them empty.
 
-        images: uint8 `[h, w, 3]`. `is_cancelled` is asked at least once a token, and while the prompt is
-        read as often as the library lets us; once true, the answer ends with the reason "cancelled".
+        Before them it is called with the prompt's length, as soon as that is known. images: uint8
+        `[h, w, 3]`. `is_cancelled` is asked at least once a token, and while the prompt is read as often as
+        the library lets us; once true, the answer ends with the reason "cancelled".
         The text is all that the model wrote, with the tags that `loaded.reply` names. Where the prompt itself
         begins the answer, as with a tag of thoughts, that beginning is the text's first piece.
         Raises: InputTooLong, InvalidRequest for a prompt that the model cannot read.

@@ -13,8 +13,9 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from turbov2.backends.marks import CALLS, THINKING
 from turbov2.errors import LoadFailed
-from turbov2.types import ReplyFormat, Tags
+from turbov2.types import ReplyFormat
 
 Message = dict[str, Any]  # role, content: str, and as OpenAI names them tool_calls, reasoning_content, ...
 
@@ -23,15 +24,6 @@ PROBE_TOOL = {
     "type": "function",
     "function": {"name": PROBE, "description": "", "parameters": {"type": "object", "properties": {}}},
 }
-# What makers of templates use, of which a template names its own.
-_THINKING = (Tags("<think>", "</think>"), Tags("[THINK]", "[/THINK]"))
-_CALLS = (
-    Tags("<tool_call>", "</tool_call>"),
-    Tags("<|tool_call_start|>", "<|tool_call_end|>"),
-    Tags("<|tool_call|>", "<|/tool_call|>"),
-    Tags("[TOOL_CALLS]", ""),
-    Tags("<|python_tag|>", ""),
-)
 
 
 class ChatTemplate:
@@ -110,8 +102,8 @@ class ChatTemplate:
 def reply_of(source: str, *, has_tools: bool) -> ReplyFormat:
     """Returns how a template's model marks what it thinks and calls. has_tools: it is told about tools."""
     return ReplyFormat(
-        next((tags for tags in _THINKING if tags.end in source), None),
-        tuple(tags for tags in _CALLS if has_tools and tags.begin in source and tags.end in source),
+        next((tags for tags in THINKING if tags.end in source), None),
+        tuple(tags for tags in CALLS if has_tools and tags.begin in source and tags.end in source),
         has_tools,
     )
 

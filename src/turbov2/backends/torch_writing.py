@@ -13,7 +13,7 @@ import transformers
 from turbov2.backends.detokenizer import Detokenizer, StopTexts
 from turbov2.backends.torch_models import TorchModel
 from turbov2.backends.torch_sampling import LogitsProcessor
-from turbov2.types import Finish, FinishReason
+from turbov2.types import Finish, FinishReason, Written
 
 
 class Cancelled(Exception):
@@ -28,7 +28,7 @@ class Writing:
         detokenizer: Detokenizer,
         stops: StopTexts,
         end_ids: Collection[int],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
         begun: str = "",
     ) -> None:
@@ -37,7 +37,7 @@ class Writing:
         self._detokenizer = detokenizer
         self._stops = stops
         self._end_ids = end_ids
-        self._on_text = on_text
+        self._on_written = on_written
         self._is_cancelled = is_cancelled
         self._was_cancelled = self._has_ended = False
         self._n_tokens = 0
@@ -80,7 +80,7 @@ class Writing:
 
     def _tell(self, text: str) -> None:
         if text:
-            self._on_text(self._begun + text)
+            self._on_written(self._begun + text)
             self._begun = ""
 
 

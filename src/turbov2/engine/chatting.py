@@ -21,8 +21,8 @@ from turbov2.engine.understanding import Understanding
 from turbov2.media import Document, Image
 from turbov2.obs.ledger import Ledger
 from turbov2.types import (
-    AnswerDelta,
     ChatEvent,
+    ChatNews,
     ChatRequest,
     ChatResult,
     Context,
@@ -72,17 +72,17 @@ class Chatting:
 
         The page is drawn as for reading, and is image 0 of the request, which has no others.
         """
-        deltas: list[AnswerDelta] = []
+        news: list[ChatNews] = []
         draw = partial(self._pictures.opened, document, index, dpi=READING_DPI)
-        result = await self._write(request, draw, context, deltas.append)
-        return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)), result
+        result = await self._write(request, draw, context, news.append)
+        return "".join(each.text for each in news if isinstance(each, TextDelta)), result
 
     async def _write(
         self,
         request: ChatRequest,
         draw: Draw | None,
         context: Context,
-        on_delta: Callable[[AnswerDelta], None],
+        on_news: Callable[[ChatNews], None],
     ) -> ChatResult:
         """draw: gives the one image of a request that brings none."""
         started_ns = time.perf_counter_ns()
@@ -93,7 +93,7 @@ class Chatting:
             shown, loaded_ns, decode_ns = await self._shown(spec, request, draw)
             images = [image for each in shown for image in each]
             pixels = tuple(image.pixels for image in images)
-            task, understanding = _task(request, shown), Understanding(request, on_delta)
+            task, understanding = _task(request, shown), Understanding(request, on_news)
 
             def job_for(loaded: Loaded) -> GenerateJob:
                 return GenerateJob(task, pixels, understanding.begin(loaded), lane, context.key_id)

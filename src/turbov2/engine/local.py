@@ -208,12 +208,22 @@ class LocalEngine:
         """Returns every catalogued model, in catalogue order."""
         ready = self._ready()
         # Looking for two dozen models' files takes a few milliseconds, which no other request should feel.
-        statuses = await asyncio.to_thread(lambda: [self._shelf.status(spec) for spec in self._shelf.catalog])
+        statuses = await asyncio.to_thread(
+            lambda: [self._shelf.described(spec) for spec in self._shelf.catalog]
+        )
         return [reports.as_loaded(status, ready.get(self._keys[status.name])) for status in statuses]
 
     def model(self, name: str) -> ModelStatus:
         """Returns one model. Raises: ModelNotFound."""
         return self._status(self._shelf.catalog.resolve(name))
+
+    async def describe(self, name: str) -> ModelStatus:
+        """Returns one model, with what its files say; see Engine."""
+        spec = self._shelf.catalog.resolve(name)
+        ready = self._ready()
+        return reports.as_loaded(
+            await asyncio.to_thread(self._shelf.described, spec), ready.get(self._keys[spec.name])
+        )
 
     def residents(self) -> Sequence[ResidentStatus]:
         """Returns what is in memory, latest expiry first."""

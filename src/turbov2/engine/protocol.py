@@ -78,6 +78,8 @@ class Engine(Protocol):
     def chat(self, request: ChatRequest, context: Context) -> AsyncGenerator[ChatEvent, None]:
         """Yields the answer's deltas as it is written, and last a ChatResult. Closing it stops the model.
 
+        Where the backend knows it, the prompt's length comes first, as soon as it is counted.
+
         Raises: RequestError, CapacityError, BackendError, also after part of the answer.
         """
 
@@ -122,7 +124,10 @@ class Engine(Protocol):
         """Returns all catalogued models, in catalogue order. Loads nothing."""
 
     def model(self, name: str) -> ModelStatus:
-        """Returns one model. Raises: ModelNotFound."""
+        """Returns one model, without its abilities. Raises: ModelNotFound."""
+
+    async def describe(self, name: str) -> ModelStatus:
+        """Returns one model, with its abilities, for which its files are read. Raises: ModelNotFound."""
 
     def residents(self) -> Sequence[ResidentStatus]:
         """Returns what is in memory or on its way, latest expiry first."""

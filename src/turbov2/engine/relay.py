@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
-from turbov2.types import AnswerDelta, CallDelta, TextDelta, ThinkingDelta
+from turbov2.types import CallDelta, ChatNews, TextDelta, ThinkingDelta
 
 T = TypeVar("T")
 
@@ -15,10 +15,10 @@ class _Deltas:
     """What nobody has read yet. All of it is taken at once: a slow reader gets fewer, longer deltas."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[type[AnswerDelta], list[AnswerDelta]]] = []  # those of one kind together
+        self._waiting: list[tuple[type[ChatNews], list[ChatNews]]] = []  # those of one kind together
         self._changed = asyncio.Event()
 
-    def add(self, delta: AnswerDelta) -> None:
+    def add(self, delta: ChatNews) -> None:
         kind = type(delta)
         if not self._waiting or self._waiting[-1][0] is not kind:
             self._waiting.append((kind, []))
@@ -28,7 +28,7 @@ class _Deltas:
     def wake(self, _: object = None) -> None:
         self._changed.set()
 
-    def take(self) -> list[AnswerDelta]:
+    def take(self) -> list[ChatNews]:
         waiting, self._waiting = self._waiting, []
         self._changed.clear()
         return [delta for _, alike in waiting for delta in _joined(alike)]
@@ -37,7 +37,7 @@ class _Deltas:
         await self._changed.wait()
 
 
-def _joined(alike: list[AnswerDelta]) -> list[AnswerDelta]:
+def _joined(alike: list[ChatNews]) -> list[ChatNews]:
     """Returns deltas of one kind as one, if they have words."""
     match alike:
         case [_]:
@@ -53,8 +53,8 @@ def _joined(alike: list[AnswerDelta]) -> list[AnswerDelta]:
 
 
 async def relay(
-    write: Callable[[Callable[[AnswerDelta], None]], Awaitable[T]],
-) -> AsyncGenerator[AnswerDelta | T, None]:
+    write: Callable[[Callable[[ChatNews], None]], Awaitable[T]],
+) -> AsyncGenerator[ChatNews | T, None]:
     """Yields the deltas that `write` hands to its argument, and at the end what it returns.
 
     `write` runs in a task of its own and waits for no reader: what it holds, a model's turn, is free as soon

@@ -26,7 +26,7 @@ from turbov2.engine.held import HeldModel
 from turbov2.engine.shelf import weights_key
 from turbov2.errors import NotCapable
 from turbov2.residency import Residency
-from turbov2.types import GenerateTask, ImageNeed, Loaded, Piece, SpeechNeed
+from turbov2.types import GenerateTask, ImageNeed, Loaded, Piece, PromptCounted, SpeechNeed
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -121,7 +121,7 @@ class Running:
 
             def on_piece(piece: Piece) -> None:
                 nonlocal has_begun
-                has_begun = True
+                has_begun = has_begun or not isinstance(piece, PromptCounted)
                 job.on_piece(piece)
 
             try:
@@ -138,8 +138,11 @@ class Running:
             ticket.release()
 
     async def count(self, spec: ModelSpec, task: GenerateTask, images: Sequence[Pixels], n_bytes: int) -> int:
-        """Returns how many tokens a prompt has. Waits for no answer. Raises: QueueFull, what it causes."""
-        ticket = self._gates.of(spec.name).admit(1, n_bytes)
+        """Returns how many tokens a prompt has. Waits for no answer, nor for a place among those that wait.
+
+        Its bytes count as theirs. Raises: QueueFull, what the prompt causes.
+        """
+        ticket = self._gates.of(spec.name).admit(0, n_bytes)
         try:
             n_tokens, _ = await self._leased(spec, None, lambda held: held.calls.count(task, images))
             return n_tokens

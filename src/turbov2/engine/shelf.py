@@ -9,16 +9,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from turbov2.backends.abilities import abilities_of
 from turbov2.backends.registry import BACKENDS, missing_modules, program_of
 from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
 from turbov2.engine.serving import serving_of
 from turbov2.errors import ModelNotFound, ModelUnavailable
 from turbov2.settings import Settings, read_secret
-from turbov2.types import LoadSpec, ModelStatus, PullProgress
+from turbov2.types import Ability, LoadSpec, ModelStatus, PullProgress
 from turbov2.types.status import Availability
 
 DISTRIBUTION = "deposium-embeddings-turbov2"
+_WRITING = ("vision", "generate")
 # Of a backend that runs somebody's program: (reason, fix) while that is not there.
 _PROGRAMS = {
     "vllm_local": (
@@ -40,6 +42,7 @@ class Shelf:
         self._store = store
         self._auto_pull = auto_pull
         self._verified: set[str] = set()
+        self._abilities: dict[str, tuple[str, tuple[Ability, ...]]] = {}  # by name, of weights of this digest
 
     def obstacle(self, spec: ModelSpec) -> tuple[str, str]:
         """Returns (reason, fix) if no download can make the model run here, else two empty strings."""
@@ -77,6 +80,19 @@ class Shelf:
         if installed is None:
             return _status(spec, None, "absent", *self._why_absent(spec))
         return _status(spec, installed, "installed", "", "")
+
+    def described(self, spec: ModelSpec) -> ModelStatus:
+        """Returns how the model stands here, and what the files of one that writes say of it."""
+        status = self.status(spec)
+        is_known = spec.capability in _WRITING and status.availability == "installed"
+        return replace(status, abilities=self._abilities_of(spec, status.digest)) if is_known else status
+
+    def _abilities_of(self, spec: ModelSpec, digest: str) -> tuple[Ability, ...]:
+        known, abilities = self._abilities.get(spec.name, ("", ()))
+        if known != digest and (load := self.peek(spec)) is not None:
+            abilities = abilities_of(spec.backend, load.files, spec.options)
+            self._abilities[spec.name] = digest, abilities
+        return abilities
 
     def check_here(self, spec: ModelSpec) -> Installed | None:
         """Returns the weights; None where they are not here but are fetched unasked, on first use.

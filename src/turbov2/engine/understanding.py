@@ -8,17 +8,17 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from turbov2.answers import AnswerReader, Declared
-from turbov2.types import AnswerDelta, ChatRequest, Finish, Loaded, Piece, ReplyFormat
+from turbov2.types import ChatNews, ChatRequest, Finish, Loaded, Piece, PromptCounted, ReplyFormat
 
 _RAW = ReplyFormat()
 
 
 class Understanding:
-    """Tells `on_delta` what the pieces of one answer mean."""
+    """Tells `on_news` what the pieces of one answer mean."""
 
-    def __init__(self, request: ChatRequest, on_delta: Callable[[AnswerDelta], None]) -> None:
+    def __init__(self, request: ChatRequest, on_news: Callable[[ChatNews], None]) -> None:
         self._request = request
-        self._on_delta = on_delta
+        self._on_news = on_news
         self._reader = self._new_reader(_RAW)
 
     def begin(self, loaded: Loaded) -> Callable[[Piece], None]:
@@ -30,13 +30,16 @@ class Understanding:
         """Returns how the answer ended, once what was held back is told."""
         is_cut = finish.reason in ("length", "cancelled")
         for delta in self._reader.end(is_cut=is_cut):
-            self._on_delta(delta)
+            self._on_news(delta)
         has_called = self._reader.has_called and not is_cut
         return replace(finish, reason="tool_calls") if has_called else finish
 
     def _take(self, piece: Piece) -> None:
+        if isinstance(piece, PromptCounted):
+            self._on_news(piece)
+            return
         for delta in self._reader.read(piece) if isinstance(piece, str) else self._reader.tell(piece):
-            self._on_delta(delta)
+            self._on_news(delta)
 
     def _new_reader(self, form: ReplyFormat) -> AnswerReader:
         request = self._request

@@ -23,6 +23,7 @@ from turbov2.types import (
     Seen,
     SpeechTask,
     TokenBatch,
+    Written,
 )
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ def run_generate(
     backend: Backend,
     task: GenerateTask,
     images: Sequence[Pixels],
-    on_text: Callable[[str], None],
+    on_written: Callable[[Written], None],
     is_cancelled: Callable[[], bool],
 ) -> Finish:
     """Returns how the backend's answer ended. Raises: TurboError only, as `load_backend`."""
     if not backend.loaded.is_writer:
         raise NotCapable(f"model '{model}' does not write text")
-    return _run(model, cast(Generator, backend).generate, task, images, on_text, is_cancelled)
+    return _run(model, cast(Generator, backend).generate, task, images, on_written, is_cancelled)
 
 
 def run_count(model: str, backend: Backend, task: GenerateTask, images: Sequence[Pixels]) -> int:

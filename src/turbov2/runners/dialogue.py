@@ -12,6 +12,7 @@ from turbov2.errors import InvalidRequest, RunnerCrashed
 from turbov2.runners import frames
 from turbov2.runners import messages as say
 from turbov2.runners.owed import Owed, Thread
+from turbov2.types import Written
 
 log = logging.getLogger("turbov2.runners.process")
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Dialogue:
         read: Callable[[frames.Frame], T],
         *buffers: frames.Array,
         thread: Thread = "compute",
-        on_piece: Callable[[str], None] | None = None,
+        on_piece: Callable[[Written], None] | None = None,
     ) -> T:
         """Sends what `make_op` makes of a fresh id, and returns what `read` makes of the answer.
 

@@ -23,7 +23,7 @@ from turbov2.runners.messages import Message
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_BUFFER_BYTES = 512 << 20  # all buffers of a frame together
-MAX_BUFFERS = 65  # a conversation's messages and 64 images
+MAX_BUFFERS = 257  # a conversation's messages and 256 images
 
 _PREFIX = struct.Struct("<4sI")
 _MAGIC = b"TV2\n"

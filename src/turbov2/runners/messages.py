@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from turbov2.errors import TurboError, from_fields
-from turbov2.types import EmbedTask, Finish, Heard, ImageTask, Loaded, LoadSpec, Seen, SpeechTask
+from turbov2.types import EmbedTask, Finish, Heard, ImageTask, Loaded, LoadSpec, Seen, SpeechTask, Written
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 HELLO_ID = 0  # the op that `Hello` answers: the spawn
 MAX_MESSAGE_CHARS = 4096  # of an error
 
@@ -111,10 +111,10 @@ class CountReply(_Message, frozen=True):
 
 
 class Piece(_Message, frozen=True):
-    """The next words of an answer that is being written. No answer in itself: the op stays open."""
+    """The next words of an answer that is being written, or its prompt's length. No answer in itself."""
 
     op_id: OpId
-    text: str
+    written: Written
 
 
 class FinishReply(_Message, frozen=True):

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from turbov2.errors import TurboError
 from turbov2.runners import messages as say
 from turbov2.runners.frames import Frame, FrameError
+from turbov2.types import Written
 
 Thread = Literal["compute", "tokens"]  # of the child; each answers its ops in order
 
@@ -20,7 +21,7 @@ class _Op(NamedTuple):
     read: Callable[[Frame], object]
     answer: asyncio.Future[object]
     is_closed: asyncio.Event
-    on_piece: Callable[[str], None] | None  # of an op that is answered bit by bit
+    on_piece: Callable[[Written], None] | None  # of an op that is answered bit by bit
 
 
 class Owed:
@@ -47,7 +48,7 @@ class Owed:
         op_id: int,
         thread: Thread,
         read: Callable[[Frame], object],
-        on_piece: Callable[[str], None] | None = None,
+        on_piece: Callable[[Written], None] | None = None,
     ) -> asyncio.Future[object]:
         """Returns the future that ends when the op is answered, with what `read` makes of the answer.
 
@@ -88,7 +89,7 @@ class Owed:
             raise FrameError(f"a piece of op {piece.op_id}, which has none")
         self._progress_at[op.thread] = asyncio.get_running_loop().time()
         if not op.answer.done():
-            op.on_piece(piece.text)
+            op.on_piece(piece.written)
 
     def note_steps(self, n_steps: int) -> None:
         """Takes the compute thread's counter: if it rose, the thread is not silent."""

@@ -33,6 +33,7 @@ from turbov2.types import (
     Seen,
     SpeechTask,
     TokenBatch,
+    Written,
 )
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class ProcessRunner:
         return (await self._dialogue.ask(make, read, rows)).seen
 
     async def generate(
-        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[Written], None]
     ) -> Finish:
         """Returns how the answer ended; see Runner. `op_timeout_s` is between two steps of the backend.
 

@@ -37,6 +37,7 @@ from turbov2.types import (
     Seen,
     SpeechTask,
     TokenBatch,
+    Written,
 )
 
 if TYPE_CHECKING:
@@ -101,14 +102,14 @@ class ThreadRunner:
         return await self._call(self._compute, run_look, pixels, task)
 
     async def generate(
-        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[str], None]
+        self, task: GenerateTask, images: Sequence[Pixels], on_piece: Callable[[Written], None]
     ) -> Finish:
         """Returns how the answer ended, written in a thread; see Runner."""
         loop, cancelled = asyncio.get_running_loop(), threading.Event()
 
-        def tell(text: str) -> None:
+        def tell(written: Written) -> None:
             if not cancelled.is_set():
-                loop.call_soon_threadsafe(on_piece, text)
+                loop.call_soon_threadsafe(on_piece, written)
 
         writing = self._call(self._compute, run_generate, task, images, tell, cancelled.is_set)
         return await _heeding(writing, cancelled)

@@ -39,6 +39,7 @@ from turbov2.runners.calls import (
     run_tokenize,
 )
 from turbov2.runners.entry import enter
+from turbov2.types import Written
 
 _IDLE_S = 10.0  # without anything to compute; then memory that is kept for the next op goes back
 
@@ -210,8 +211,8 @@ class Worker:
                 raise frames.FrameError(f"a parent does not send {type(unexpected).__name__}")
 
     def _generate(self, frame: frames.Frame, asked: say.Generate) -> frames.Frame:
-        def send(text: str) -> None:
-            self._answers.send(say.Piece(asked.op_id, text))
+        def send(written: Written) -> None:
+            self._answers.send(say.Piece(asked.op_id, written))
 
         with self._cancellable(asked.op_id) as is_cancelled:
             task, images = arrays.unpack_prompt(frame)

@@ -28,6 +28,7 @@ from turbov2.types.chat import (
     CallBegun,
     CallDelta,
     ChatEvent,
+    ChatNews,
     ChatRequest,
     ChatResult,
     ImageFacts,
@@ -69,12 +70,14 @@ from turbov2.types.generate import (
     GenerateTask,
     ImagePart,
     Part,
+    PromptCounted,
     PromptMessage,
     Role,
     Sampling,
     TextPart,
     ThinkingPart,
     ToolCallPart,
+    Written,
 )
 from turbov2.types.images import (
     ClassifyRequest,
@@ -112,7 +115,7 @@ from turbov2.types.load import Loaded, LoadSpec
 from turbov2.types.memory import MemoryEvent, MemoryPlan, Obstacle, PoolStatus, Victim
 from turbov2.types.reading import ReadRequest, ReadResult, TextSource
 from turbov2.types.rerank import RerankRequest, RerankResult
-from turbov2.types.status import ModelStatus, PullProgress, ResidentStatus
+from turbov2.types.status import Ability, ModelStatus, PullProgress, ResidentStatus
 from turbov2.types.tools import ReplyFormat, Tags, Tool, ToolChoice
 from turbov2.types.transcribe import (
     AudioFacts,
@@ -126,6 +129,7 @@ from turbov2.types.transcribe import (
 )
 
 __all__ = [
+    "Ability",
     "AudioFacts",
     "TranscribeEvent",
     "TranscribeRequest",
@@ -151,6 +155,7 @@ __all__ = [
     "WindowResult",
     "WindowTask",
     "Word",
+    "Written",
     "Part",
     "PageTimes",
     "PageRoute",
@@ -166,6 +171,7 @@ __all__ = [
     "CallBegun",
     "CallDelta",
     "ChatEvent",
+    "ChatNews",
     "ChatRequest",
     "ChatResult",
     "ClassifyRequest",
@@ -199,6 +205,7 @@ __all__ = [
     "Pair",
     "Piece",
     "PoolStatus",
+    "PromptCounted",
     "PromptMessage",
     "PullProgress",
     "ReadPage",

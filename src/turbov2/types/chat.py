@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from turbov2.types.generate import Finish, PromptMessage, Sampling, ToolCallPart
+from turbov2.types.generate import Finish, PromptCounted, PromptMessage, Sampling, ToolCallPart, Written
 from turbov2.types.tools import Tool, ToolChoice
 
 
@@ -95,5 +95,7 @@ class ChatResult(msgspec.Struct, frozen=True):
 
 AnswerDelta = TextDelta | ThinkingDelta | CallBegun | CallDelta
 # What a runner tells of an answer: text as the model wrote it, or what another server made of such text.
-Piece = str | TextDelta | ThinkingDelta | ToolCallPart
-ChatEvent = AnswerDelta | ChatResult
+Piece = Written | TextDelta | ThinkingDelta | ToolCallPart
+# What is told of an answer before its end; the prompt's length may come again, and may not come at all.
+ChatNews = PromptCounted | AnswerDelta
+ChatEvent = ChatNews | ChatResult

@@ -92,6 +92,20 @@ class GenerateTask(msgspec.Struct, frozen=True):
     is_raw: bool = False
 
 
+class PromptCounted(msgspec.Struct, frozen=True):
+    """How long the prompt is, told once, before the answer's text.
+
+    n_prompt_tokens, n_cached_tokens: as of Finish.
+    """
+
+    n_prompt_tokens: int
+    n_cached_tokens: int = 0
+
+
+# What a backend tells of an answer before its end.
+Written = PromptCounted | str
+
+
 class Finish(msgspec.Struct, frozen=True):
     """How a generation ended.
 

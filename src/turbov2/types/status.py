@@ -10,6 +10,7 @@ import msgspec
 from turbov2.types.memory import Bytes
 
 Availability = Literal["ready", "installed", "absent", "unavailable"]
+Ability = Literal["tools", "thinking"]
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     n_parameters: int | None = None
     query_prompt: str = ""
     document_prompt: str = ""
+    abilities: tuple[Ability, ...] = ()  # of a model that writes, where its files were looked at
     stands_in_for: tuple[str, ...] = ()  # names of models that are not here, for which it answers
 
 

@@ -16,6 +16,7 @@ from turbov2.types import (
     CallDelta,
     ChatEvent,
     ChatResult,
+    PromptCounted,
     TextDelta,
     TextPart,
     ThinkingDelta,
@@ -24,6 +25,7 @@ from turbov2.types import (
 )
 from turbov2.wire._http import Response
 from turbov2.wire._silences import with_silences
+from turbov2.wire._sse import HEARTBEAT
 
 Events = AsyncGenerator[ChatEvent, None]
 
@@ -58,8 +60,8 @@ class Frames(Protocol):
     media_type: bytes
     heartbeat: bytes  # empty: the family has none, so its answer begins with the first delta
 
-    def head(self) -> bytes:
-        """Returns what comes before the first delta."""
+    def head(self, prompt: PromptCounted | None) -> bytes:
+        """Returns what comes before the first delta. prompt: None where its length is not known by then."""
 
     def delta(self, delta: AnswerDelta) -> bytes:
         """Returns the frame of what the answer goes on with."""
@@ -78,7 +80,8 @@ async def whole_answer(events: Events) -> Answer:
         async for event in events:
             if isinstance(event, ChatResult):
                 return Answer(tuple(_folded(deltas)), event)
-            deltas.append(event)
+            if not isinstance(event, PromptCounted):
+                deltas.append(event)
     raise RuntimeError("a model's answer came without an end. This is a bug.")
 
 
@@ -88,14 +91,16 @@ async def stream_answer(events: Events, frames: Frames) -> Response:
     It begins with the first delta, or where a family has a sign of life with the first of those.
     """
     steps = with_silences(events, _SILENCE_S)
+    prompt = None
     try:
         first = await anext(steps)
-        while first is None and not frames.heartbeat:
+        while isinstance(first, PromptCounted) or (first is None and not frames.heartbeat):
+            prompt = first or prompt
             first = await anext(steps)
     except BaseException:
         await steps.aclose()
         raise
-    return Response(_told(first, steps, frames), media_type=frames.media_type)
+    return Response(_told(prompt, first, steps, frames), media_type=frames.media_type)
 
 
 def _folded(deltas: Sequence[AnswerDelta]) -> Iterator[TextPart | ThinkingPart | ToolCallPart]:
@@ -117,18 +122,34 @@ def _folded(deltas: Sequence[AnswerDelta]) -> Iterator[TextPart | ThinkingPart |
 Steps = AsyncGenerator[ChatEvent | None, None]
 
 
-async def _told(first: ChatEvent | None, rest: Steps, frames: Frames) -> AsyncGenerator[bytes, None]:
+async def _told(
+    prompt: PromptCounted | None, first: ChatEvent | None, rest: Steps, frames: Frames
+) -> AsyncGenerator[bytes, None]:
+    """Yields the frames. Until the prompt is counted, or the first delta comes, silence is a bare comment."""
+    head = b""
     async with aclosing(rest):
         try:
-            yield frames.head() + _frame(first, frames)
+            step = first
+            while step is None and prompt is None:
+                yield HEARTBEAT
+                step = await anext(rest)
+                prompt = step if isinstance(step, PromptCounted) else None
+            head = frames.head(prompt)
+            yield head + _frame(step, frames)
             async for step in rest:
                 if frame := _frame(step, frames):
                     yield frame
         except TurboError as error:
-            yield frames.error(error)
+            yield (b"" if head else frames.head(prompt)) + frames.error(error)
 
 
 def _frame(step: ChatEvent | None, frames: Frames) -> bytes:
-    if step is None:
-        return frames.heartbeat
-    return frames.end(step) if isinstance(step, ChatResult) else frames.delta(step)
+    match step:
+        case None:
+            return frames.heartbeat
+        case PromptCounted():
+            return b""  # the head has told it
+        case ChatResult():
+            return frames.end(step)
+        case _:
+            return frames.delta(step)

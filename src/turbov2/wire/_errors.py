@@ -40,6 +40,8 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+# By the field at fault: what its clients know how to mend by themselves.
+_ANTHROPIC_CODES = {"thread": "thread_unsupported_request"}
 # Where a family documents another status than the error's own.
 _STATUSES = {
     ("ollama", "not_finite"): 400,
@@ -91,7 +93,9 @@ def error_body(error: TurboError, family: Family, request_id: str = "") -> dict[
     if family == "cohere":  # Voyage's and Jina's clients read `detail`
         return {"message": error.message, "detail": error.message}
     if family == "anthropic":
-        told = {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": error.message}
+        told: dict[str, Any] = {"type": _ANTHROPIC_TYPES.get(status, "api_error"), "message": error.message}
+        if code := _ANTHROPIC_CODES.get(error.param or ""):
+            told["details"] = {"error_code": code}
         return {"type": "error", "error": told, "request_id": request_id}
     if family == "openai":
         return {

@@ -18,6 +18,7 @@ from tests.support.pdfs import pdf
 from tests.support.server import MakeServer, RunningServer, anthropic_error
 
 PATH = "/v1/messages"
+NOTHING = {"stop_details": None, "container": None}
 NO_CACHE = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 
 
@@ -83,6 +84,7 @@ def test_the_answer(server: RunningServer) -> None:
         "content": [{"type": "text", "text": "40x30 what is it"}],
         "stop_reason": "end_turn",
         "stop_sequence": None,
+        **NOTHING,
         "usage": {"input_tokens": 4, "output_tokens": 4, **NO_CACHE},
     }
     assert answer.headers["request-id"].startswith("req_")
@@ -100,7 +102,8 @@ def test_a_stream_event_for_event(server: RunningServer) -> None:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": {"input_tokens": 0, "output_tokens": 0},
+            **NOTHING,
+            "usage": {**whole["usage"], "output_tokens": 0},
         },
     }
     text = {"type": "text", "text": ""}
@@ -111,7 +114,7 @@ def test_a_stream_event_for_event(server: RunningServer) -> None:
     assert stop == {"type": "content_block_stop", "index": 0}
     assert delta == {
         "type": "message_delta",
-        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None, **NOTHING},
         "usage": whole["usage"],
     }
     assert end == {"type": "message_stop"}
@@ -130,7 +133,7 @@ def test_why_it_ended(server: RunningServer) -> None:
             sequence,
         )
         events = events_of(server, "a b END c", **fields)
-        assert events[-2]["delta"] == {"stop_reason": reason, "stop_sequence": sequence}
+        assert events[-2]["delta"] == {"stop_reason": reason, "stop_sequence": sequence, **NOTHING}
         assert streamed_text(events) == text
 
 

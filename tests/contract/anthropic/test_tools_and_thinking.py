@@ -24,6 +24,7 @@ TOOLS = [
         "input_schema": {"type": "object", "$schema": "https://json-schema.org/draft/2020-12/schema"},
     },
 ]
+NOTHING = {"stop_details": None, "container": None}
 THOUGHT = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
 
 
@@ -136,6 +137,55 @@ def test_images_and_documents_in_results(server: RunningServer) -> None:
     assert told == [text("cat({}) cat: An image; it follows. What cat showed: 40x30")]
 
 
+def test_documents_in_results(server: RunningServer) -> None:
+    file = {"type": "base64", "media_type": "application/pdf", "data": b64(pdf("", "", size=(72, 144)))}
+    sources = [
+        file,
+        {"type": "text", "media_type": "text/plain", "data": "plain words"},
+        {"type": "content", "content": [text("inside")]},
+    ]
+    documents = [
+        {"type": "document", "source": source, "title": f"T{at}"} for at, source in enumerate(sources)
+    ]
+    messages = [
+        {"role": "assistant", "content": [{"id": "x", **call("cat")}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x", "content": documents}]},
+    ]
+    told = content(server, messages=messages, tools=TOOLS)
+    assert told == [text("cat({}) cat: T0 T1 plain words T2 inside What cat showed: 110x220 110x220")]
+    named = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+    messages[1]["content"] = [{"type": "tool_result", "tool_use_id": "x", "content": [named]}]
+    error = anthropic_error(ask(server, messages=messages, tools=TOOLS), 400)
+    assert error["message"].startswith("messages[1].content[0].content[0].source.type is 'file'")
+
+
+def test_what_the_provider_keeps_of_a_conversation_is_passed_over(server: RunningServer) -> None:
+    """Types of its client's `ContentBlockParam`, betas included."""
+    kinds = (
+        *(
+            "redacted_thinking",
+            "server_tool_use",
+            "web_search_tool_result",
+            "mcp_tool_use",
+            "mcp_tool_result",
+        ),
+        *("mcp_tool_listing", "advisor_tool_result", "container_upload", "compaction", "fallback"),
+        *("tool_addition", "tool_removal"),
+    )
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [*({"type": kind} for kind in kinds), text("b")]},
+        {"role": "user", "content": [*({"type": kind} for kind in kinds), text("c")]},
+    ]
+    assert content(server, messages=messages) == [text("a b c")]
+    seen = {"type": "tool_result", "tool_use_id": "x", "content": [{"type": "browser_state"}, text("d")]}
+    messages = [
+        {"role": "assistant", "content": [{"id": "x", **call("cat")}]},
+        {"role": "user", "content": [seen]},
+    ]
+    assert content(server, messages=messages) == [text("cat({}) cat: d")]
+
+
 def test_results_of_every_shape(server: RunningServer) -> None:
     for shape, says in (
         (None, "cat:"),
@@ -216,7 +266,7 @@ def test_a_stream_event_for_event(server: RunningServer) -> None:
         "message_delta",
         "message_stop",
     ]
-    assert told[-2]["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+    assert told[-2]["delta"] == {"stop_reason": "tool_use", "stop_sequence": None, **NOTHING}
     kinds = [
         (
             event["type"].removeprefix("content_block_"),
@@ -239,6 +289,22 @@ def test_a_stream_event_for_event(server: RunningServer) -> None:
         event["delta"]["partial_json"] for event in told[1:-2] if "partial_json" in event.get("delta", {})
     ]
     assert [json.loads(piece) for piece in pieces] == [{"all": True}, {}]
+
+
+@pytest.mark.parametrize(
+    "thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}], ids=["new", "old"]
+)
+def test_a_thread_is_refused_as_its_clients_can_mend_it(
+    server: RunningServer, thread: dict[str, str]
+) -> None:
+    """They send only what is new to a server that takes one, and all of it to one that says this."""
+    refused = ask(server, "a", thread=thread)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert error.pop("details") == {"error_code": "thread_unsupported_request"}
+    assert error["type"] == "invalid_request_error"
+    assert "send the whole conversation" in error["message"]
+    assert content(server, "a", thread=None) == [text("a")]
 
 
 def test_tokens_are_counted_as_an_answer_counts_them(server: RunningServer) -> None:

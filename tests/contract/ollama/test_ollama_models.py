@@ -5,12 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.server import FAKE, INLINE, REAL, RunningServer, assert_clean, ollama_error, until
+from tests.support.server import (
+    FAKE,
+    INLINE,
+    REAL,
+    MakeServer,
+    RunningServer,
+    assert_clean,
+    fake_model,
+    ollama_error,
+    until,
+)
 
 DETAILS = {"parent_model", "format", "family", "families", "parameter_size", "quantization_level"}
 ENTRY = {"name", "model", "modified_at", "size", "digest", "details"}
@@ -42,6 +53,30 @@ def test_root(server: RunningServer) -> None:
 
 def test_version(server: RunningServer) -> None:
     assert re.fullmatch(r"0\.\d+\.\d+", server.http.get("/api/version").json()["version"])
+
+
+def test_what_models_that_write_can_do(make_server: MakeServer, tmp_path: Path) -> None:
+    """Known before they are loaded, and afterwards."""
+    told = {
+        "reads": ("generate", {}, ["completion"]),
+        "calls": ("generate", {"calls_tools": True}, ["completion", "tools"]),
+        "sees": (
+            "vision",
+            {"thinks": True, "calls_tools": True},
+            ["completion", "vision", "tools", "thinking"],
+        ),
+    }
+    models = "".join(
+        fake_model(name, tmp_path, runner="thread", capability=capability, is_writer=True, **options)
+        for name, (capability, options, _) in told.items()
+    ).replace("dimensions = 8\n", "")
+    server = make_server(models=models)
+    for _ in range(2):
+        tags = {each["model"]: each for each in server.http.get("/api/tags").json()["models"]}
+        for name, (_, _, capabilities) in told.items():
+            shown = server.http.post("/api/show", json={"model": name.upper()}).json()
+            assert shown["capabilities"] == tags[f"{name}:latest"]["capabilities"] == capabilities
+            assert server.http.post("/api/generate", json={"model": name}).status_code == 200
 
 
 class TestTags:

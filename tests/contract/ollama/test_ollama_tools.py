@@ -80,10 +80,12 @@ def test_a_stream_has_a_line_for_each_call(server: RunningServer) -> None:
         [{"name": "cat", "content": "second"}, {"name": "ls", "content": "first"}],
         [{"content": "first"}, {"content": "second"}],
         [{"tool_call_id": "b", "content": "second"}, {"tool_call_id": "a", "content": "first"}],
+        [{"tool_call_id": "x", "content": "first"}, {"tool_call_id": "y", "content": "second"}],
     ],
+    ids=["tool_name", "name", "order", "id", "strange id"],
 )
 def test_results_find_their_calls(server: RunningServer, results: list[dict[str, str]]) -> None:
-    has_ids = "tool_call_id" in results[0]
+    has_ids = results[0].get("tool_call_id") == "b"
     calls = [
         {**({"id": call_id} if has_ids else {}), "function": {"name": name, "arguments": arguments}}
         for call_id, name, arguments in (("a", "ls", {"n": 1}), ("b", "cat", '{"n": 2}'))

@@ -22,7 +22,7 @@ from turbov2.backends.prompt_errors import too_long
 from turbov2.backends.registry import program_of
 from turbov2.cores import n_cores
 from turbov2.errors import InvalidRequest, LoadFailed
-from turbov2.types import Finish, GenerateTask, Loaded, LoadSpec
+from turbov2.types import Finish, GenerateTask, Loaded, LoadSpec, PromptCounted, Written
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -68,7 +68,7 @@ class BitnetBackend:
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
         """Returns how the answer ended; see Generator.
@@ -82,7 +82,8 @@ class BitnetBackend:
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:  # older servers would leave the middle of the prompt out
             raise too_long(n_prompt, self._n_context)
-        writing = Writing(begun, StopTexts(task.sampling.stop), on_text, is_cancelled)
+        on_written(PromptCounted(n_prompt))
+        writing = Writing(begun, StopTexts(task.sampling.stop), on_written, is_cancelled)
         request = {"prompt": prompt, **sampling_fields(task.sampling, self._options), "n_predict": n_tokens}
         if (schema := schema_of(task)) is not None:
             request["json_schema"] = schema

@@ -31,7 +31,7 @@ from turbov2.backends.torch_sampling import (
     processors_of,
 )
 from turbov2.backends.torch_writing import Writing, write
-from turbov2.types import Finish, GenerateTask, Loaded, LoadSpec
+from turbov2.types import Finish, GenerateTask, Loaded, LoadSpec, PromptCounted, Written
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -70,7 +70,7 @@ class HuggingFaceBackend:
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
         """Returns how the answer ended; see Generator.
@@ -83,11 +83,12 @@ class HuggingFaceBackend:
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:
             raise too_long(n_prompt, self._n_context)
+        on_written(PromptCounted(n_prompt))
         processors = [*processors_of(task.sampling, n_prompt), *self._constraints(task, prompt)]
         prepare_ns = time.perf_counter_ns() - began_ns
         detokenizer = Detokenizer(self._prompts.tokenizer.decode)
         stops = StopTexts(task.sampling.stop)
-        writing = Writing(detokenizer, stops, self._end_ids, on_text, is_cancelled, prompt.begun)
+        writing = Writing(detokenizer, stops, self._end_ids, on_written, is_cancelled, prompt.begun)
         config = config_of(self._model.module, task.sampling, self._options, n_tokens, self._end_ids)
         seed = task.sampling.seed
         if self._steps is None:

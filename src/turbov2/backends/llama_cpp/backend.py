@@ -17,7 +17,7 @@ from turbov2.backends.llama_server.sampling import sampling_fields
 from turbov2.backends.llama_server.writing import Writing
 from turbov2.backends.options import read_options
 from turbov2.backends.prompt_errors import too_long
-from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec
+from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec, Written
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -60,7 +60,7 @@ class LlamaCppBackend:
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
         """Returns how the answer ended; see Generator.
@@ -69,7 +69,7 @@ class LlamaCppBackend:
         A cancel is seen after each token and each batch of the prompt, not while an image is encoded.
         """
         prompt, begun = self._prompts.encode(task, images)
-        writing = Writing(begun, StopTexts(task.sampling.stop), on_text, is_cancelled)
+        writing = Writing(begun, StopTexts(task.sampling.stop), on_written, is_cancelled)
         request = {"prompt": prompt, "return_progress": True, **sampling_fields(task.sampling, self._options)}
         request["preserved_tokens"] = self._marks  # else llama.cpp leaves those out that are control tokens
         if grammar := grammar_of(task, self.loaded.reply, begun, self._prompts.control_tokens):

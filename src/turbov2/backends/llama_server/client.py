@@ -25,8 +25,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a prompt is read. cache: tokens of it that the slot had read for another prompt."""
+    """How far a prompt is read. total: its tokens; cache: those that the slot had read for another prompt."""
 
+    total: int = 0
     cache: int = 0
 
 

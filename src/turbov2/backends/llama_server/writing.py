@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from turbov2.backends.detokenizer import StopTexts
-from turbov2.backends.llama_server.client import QUIET, Piece
-from turbov2.types import Finish, FinishReason
+from turbov2.backends.llama_server.client import QUIET, Piece, Progress
+from turbov2.types import Finish, FinishReason, PromptCounted, Written
 
 
 class Writing:
@@ -17,17 +17,17 @@ class Writing:
         self,
         begun: str,
         stops: StopTexts,
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> None:
         """begun: what the prompt has written of the answer; it is told with the first words."""
         self._begun = begun
         self._stops = stops
-        self._on_text = on_text
+        self._on_written = on_written
         self._is_cancelled = is_cancelled
         self._reason: FinishReason | None = None
         self._last = Piece()
-        self._n_cached_tokens = 0
+        self._prompt: PromptCounted | None = None
         self._n_told = 0  # pieces of text; servers of before 2025 count tokens at the end only
         self._began_ns = time.perf_counter_ns()
         self._first_ns = 0  # when there was a token; 0: not yet
@@ -40,7 +40,7 @@ class Writing:
         self._last = piece
         self._n_told += bool(piece.content)
         if piece.prompt_progress is not None:
-            self._n_cached_tokens = piece.prompt_progress.cache
+            self._count(piece.prompt_progress)
         if (piece.tokens_predicted or piece.content) and not self._first_ns:
             self._first_ns = time.perf_counter_ns()
         self._tell(self._stops.add(piece.content))
@@ -67,10 +67,15 @@ class Writing:
             prompt_ns=first_ns - self._began_ns,
             output_ns=now_ns - first_ns,
             stopped_by=self._stops.stopped_by,
-            n_cached_tokens=self._n_cached_tokens,
+            n_cached_tokens=self._prompt.n_cached_tokens if self._prompt else 0,
         )
+
+    def _count(self, progress: Progress) -> None:
+        if self._prompt is None:
+            self._prompt = PromptCounted(progress.total, progress.cache)
+            self._on_written(self._prompt)
 
     def _tell(self, text: str) -> None:
         if text:
-            self._on_text(self._begun + text)
+            self._on_written(self._begun + text)
             self._begun = ""

@@ -14,7 +14,7 @@ from turbov2.backends.torch_sampling import WritingOptions, config_of, end_ids_o
 from turbov2.backends.torch_writing import Writing, write
 from turbov2.backends.vision_language.prompts import Prompts, n_tiles_of
 from turbov2.errors import NotSupported
-from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec
+from turbov2.types import Finish, GenerateTask, ImageNeed, Loaded, LoadSpec, PromptCounted, Written
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -45,7 +45,7 @@ class VisionLanguageBackend:
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
         """Returns how the answer ended; see Generator.
@@ -59,9 +59,10 @@ class VisionLanguageBackend:
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:
             raise too_long(n_prompt, self._n_context)
+        on_written(PromptCounted(n_prompt))
         prepare_ns = time.perf_counter_ns() - began_ns
         detokenizer, stops = Detokenizer(self._prompts.decode), StopTexts(task.sampling.stop)
-        writing = Writing(detokenizer, stops, self._end_ids, on_text, is_cancelled, begun)
+        writing = Writing(detokenizer, stops, self._end_ids, on_written, is_cancelled, begun)
         module = self._model.module
         config = config_of(module, task.sampling, self._options, n_tokens, self._end_ids)
         processors = processors_of(task.sampling, n_prompt)

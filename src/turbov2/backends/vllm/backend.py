@@ -21,7 +21,7 @@ from turbov2.backends.vllm.options import MODEL, VllmOptions, arguments, samplin
 from turbov2.backends.vllm.server import Refused, VllmServer
 from turbov2.backends.vllm.writing import Writing
 from turbov2.errors import InferenceFailed, InvalidRequest, LoadFailed
-from turbov2.types import Finish, GenerateTask, Loaded, LoadSpec
+from turbov2.types import Finish, GenerateTask, Loaded, LoadSpec, PromptCounted, Written
 
 if TYPE_CHECKING:
     from turbov2.types.images import Pixels
@@ -58,7 +58,7 @@ class VllmBackend:
         self,
         task: GenerateTask,
         images: Sequence[Pixels],
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
     ) -> Finish:
         """Returns how the answer ended; see Generator.
@@ -70,8 +70,9 @@ class VllmBackend:
         n_tokens = min(task.sampling.max_tokens, self._n_context - n_prompt)
         if n_tokens < 1:
             raise too_long(n_prompt, self._n_context)
+        on_written(PromptCounted(n_prompt))
         detokenizer, stops = Detokenizer(self._prompts.tokenizer.decode), StopTexts(task.sampling.stop)
-        writing = Writing(detokenizer, stops, on_text, is_cancelled, prompt.begun)
+        writing = Writing(detokenizer, stops, on_written, is_cancelled, prompt.begun)
         self._write(self._request(task, prompt, n_tokens), writing)
         return writing.finish(n_prompt)
 

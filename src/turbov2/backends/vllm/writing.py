@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from turbov2.backends.detokenizer import Detokenizer, StopTexts
 from turbov2.backends.vllm.server import Choice, Chunk
-from turbov2.types import Finish, FinishReason
+from turbov2.types import Finish, FinishReason, Written
 
 
 class Writing:
@@ -17,14 +17,14 @@ class Writing:
         self,
         detokenizer: Detokenizer,
         stops: StopTexts,
-        on_text: Callable[[str], None],
+        on_written: Callable[[Written], None],
         is_cancelled: Callable[[], bool],
         begun: str,
     ) -> None:
         """begun: what the prompt has written of the answer; it is told with the first words."""
         self._detokenizer = detokenizer
         self._stops = stops
-        self._on_text = on_text
+        self._on_written = on_written
         self._is_cancelled = is_cancelled
         self._begun = begun
         self._reason: FinishReason | None = None
@@ -82,5 +82,5 @@ class Writing:
 
     def _tell(self, text: str) -> None:
         if text:
-            self._on_text(self._begun + text)
+            self._on_written(self._begun + text)
             self._begun = ""

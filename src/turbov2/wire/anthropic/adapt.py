@@ -13,6 +13,7 @@ from turbov2.errors import InvalidRequest
 from turbov2.types import (
     ChatRequest,
     Finish,
+    PromptCounted,
     Sampling,
     TextPart,
     ThinkingPart,
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 _BODY = msgspec.json.Decoder(MessagesBody)
 _THINKS = {"enabled": True, "disabled": False, "adaptive": None, "between_tools": None}
+NOTHING = {"stop_details": None, "container": None}  # its clients' types have them always
 SIGNATURE = "unsigned"  # clients send it back as it is, and some send only thoughts that have one
 
 
@@ -77,7 +79,9 @@ def render_message(asked: AskedMessage, answer: Answer) -> bytes:
         _block(part) for part in answer.parts if asked.shows_thinking or not isinstance(part, ThinkingPart)
     ]
     content = blocks or [text_block()]
-    return msgspec.json.encode(message_of(asked, content, reason, sequence, usage_of(finish)))
+    return msgspec.json.encode(
+        message_of(asked, content, reason, sequence, usage_of(finish, finish.n_output_tokens))
+    )
 
 
 def message_of(
@@ -96,6 +100,7 @@ def message_of(
         "content": content,
         "stop_reason": stop_reason,
         "stop_sequence": stop_sequence,
+        **NOTHING,
         "usage": usage,
     }
 
@@ -129,17 +134,23 @@ def stop_of(finish: Finish) -> tuple[str, str | None]:
     return ("max_tokens" if finish.reason == "length" else "end_turn"), None
 
 
-def usage_of(finish: Finish) -> dict[str, int]:
+def usage_of(prompt: PromptCounted | Finish, n_output_tokens: int) -> dict[str, int]:
     """Returns the tokens; those that were not read again are counted apart, and nothing is sold as kept."""
     return {
-        "input_tokens": finish.n_prompt_tokens - finish.n_cached_tokens,
+        "input_tokens": prompt.n_prompt_tokens - prompt.n_cached_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": finish.n_cached_tokens,
-        "output_tokens": finish.n_output_tokens,
+        "cache_read_input_tokens": prompt.n_cached_tokens,
+        "output_tokens": n_output_tokens,
     }
 
 
 def _request(asked: MessagesBody, model: str, limits: Limits) -> ChatRequest:
+    if asked.thread:
+        raise InvalidRequest(
+            "thread is not supported: nothing is kept between requests; leave it out and send the whole "
+            "conversation",
+            param="thread",
+        )
     conversation = Conversation(limits)
     if asked.system:
         say_system(conversation, asked.system)

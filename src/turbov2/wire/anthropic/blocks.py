@@ -16,8 +16,12 @@ from turbov2.wire.anthropic.schema import Block, Message, Source
 T = TypeVar("T")
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
-# Of tools that the provider runs itself, and what it keeps of a conversation: none of it is here.
-_SKIPPED = ("redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction")
+# Of tools that the provider runs itself or defines, and what it keeps of a conversation: none of it is here.
+# Tools that are added midway by a reference are told from the beginning.
+_SKIPPED = (
+    *("redacted_thinking", "server_tool_use", "mcp_tool_use", "mcp_tool_listing", "container_upload"),
+    *("compaction", "fallback", "tool_addition", "tool_removal", "browser_state"),
+)
 # Claude Code says there which of its versions asks and how; it changes, and with it all that follows it
 # would be read again.
 _BILLING = "x-anthropic-billing-header:"

@@ -86,3 +86,4 @@ class MessagesBody(msgspec.Struct):
     thinking: Thinking | None = None
     tool_choice: ToolChoice | None = None
     output_config: OutputConfig | None = None
+    thread: Any = None

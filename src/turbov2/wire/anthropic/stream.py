@@ -7,10 +7,19 @@ from typing import Any, Literal
 import msgspec
 
 from turbov2.errors import TurboError
-from turbov2.types import AnswerDelta, CallBegun, CallDelta, ChatResult, TextDelta, ThinkingDelta
+from turbov2.types import (
+    AnswerDelta,
+    CallBegun,
+    CallDelta,
+    ChatResult,
+    PromptCounted,
+    TextDelta,
+    ThinkingDelta,
+)
 from turbov2.wire._errors import error_body
 from turbov2.wire._sse import SSE, sse_event
 from turbov2.wire.anthropic.adapt import (
+    NOTHING,
     SIGNATURE,
     AskedMessage,
     call_block,
@@ -40,10 +49,10 @@ class MessageEvents:
         self._open: Kind | None = None
         self._index = -1  # of the block that was opened last
 
-    def head(self) -> bytes:
-        """Returns the beginning. The prompt's tokens are known only at the end; its totals replace these."""
-        nothing = {"input_tokens": 0, "output_tokens": 0}
-        start = _event("message_start", message=message_of(self._asked, [], None, None, nothing))
+    def head(self, prompt: PromptCounted | None) -> bytes:
+        """Returns the beginning. A prompt that was not counted counts as 0; the end's totals replace it."""
+        usage = usage_of(prompt or PromptCounted(0), 0)
+        start = _event("message_start", message=message_of(self._asked, [], None, None, usage))
         return start + self.heartbeat
 
     def delta(self, delta: AnswerDelta) -> bytes:
@@ -65,11 +74,13 @@ class MessageEvents:
         """Returns the end, with why it came and all tokens. An answer without a word has an empty block."""
         last = self._within("text", text_block()) if self._index < 0 else b""
         reason, sequence = stop_of(result.finish)
-        delta = {"stop_reason": reason, "stop_sequence": sequence}
+        delta = {"stop_reason": reason, "stop_sequence": sequence, **NOTHING}
         return (
             last
             + self._close()
-            + _event("message_delta", delta=delta, usage=usage_of(result.finish))
+            + _event(
+                "message_delta", delta=delta, usage=usage_of(result.finish, result.finish.n_output_tokens)
+            )
             + _event("message_stop")
         )
 

@@ -13,6 +13,7 @@ from turbov2.types import (
     ChatResult,
     ImagePart,
     ImageSource,
+    PromptCounted,
     PromptMessage,
     Sampling,
     TextDelta,
@@ -69,7 +70,7 @@ class Lines:
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def head(self) -> bytes:
+    def head(self, prompt: PromptCounted | None) -> bytes:
         """Returns nothing: the first piece comes first."""
         return b""
 

@@ -13,6 +13,7 @@ from turbov2.types import (
     CallBegun,
     CallDelta,
     ChatResult,
+    PromptCounted,
     TextDelta,
     ThinkingDelta,
     ToolCallPart,
@@ -45,7 +46,7 @@ class Lines:
         self._call: ToolCallPart | None = None
         self._n_calls = 0
 
-    def head(self) -> bytes:
+    def head(self, prompt: PromptCounted | None) -> bytes:
         """Returns nothing: the first delta comes first."""
         return b""
 

@@ -13,7 +13,7 @@ from turbov2.types import MemoryEvent, ModelStatus, PoolStatus, ResidentStatus
 # Models that were never fetched have no date; a fixed one keeps listings stable.
 _NO_DATE = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
 _FOR_EVER = dt.timedelta(days=36_500)
-_CAPABILITIES = {"embed": ["embedding"], "generate": ["completion"], "vision": ["completion", "vision"]}
+_CAPABILITIES = {"embed": ("embedding",), "generate": ("completion",), "vision": ("completion", "vision")}
 
 
 def render_tags(models: Sequence[ModelStatus]) -> bytes:
@@ -41,7 +41,7 @@ def render_show(model: ModelStatus) -> bytes:
             "template": "",
             "details": _details(model),
             "model_info": _model_info(model),
-            "capabilities": _CAPABILITIES.get(model.capability, [model.capability]),
+            "capabilities": _capabilities(model),
             "modified_at": model.modified_at or _NO_DATE,
             "summary": model.summary,
             "aliases": model.aliases,
@@ -62,8 +62,12 @@ def _entry(model: ModelStatus) -> dict[str, Any]:
         "size": model.size_bytes,
         "digest": model.digest,
         "details": _details(model),
-        "capabilities": _CAPABILITIES.get(model.capability, [model.capability]),
+        "capabilities": _capabilities(model),
     }
+
+
+def _capabilities(model: ModelStatus) -> list[str]:
+    return [*_CAPABILITIES.get(model.capability, (model.capability,)), *model.abilities]
 
 
 def _standing(model: ModelStatus) -> dict[str, Any]:

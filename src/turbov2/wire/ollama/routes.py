@@ -83,7 +83,7 @@ class OllamaRoutes:
     async def show(self, request: Request) -> Response:
         """POST /api/show."""
         body = parse_json(await request.body(), _MODEL)
-        return Response(listing.render_show(self._engine.model(_required(body.model or body.name))))
+        return Response(listing.render_show(await self._engine.describe(_required(body.model or body.name))))
 
     async def pull(self, request: Request) -> Response:
         """POST /api/pull. Streams unless told otherwise."""

@@ -53,7 +53,9 @@ class Turns:
 
     def _answer(self, message: ChatMessage, parts: Sequence[Part]) -> None:
         tool = message.tool_name or message.name or ""
-        call_id = message.tool_call_id or next(iter(self._due[tool]), "")
+        call_id = message.tool_call_id or ""
+        if call_id not in self._tools:  # some clients send ids of results, and none of calls
+            call_id = next(iter(self._due[tool]), "")
         for name in ("", self._tools.get(call_id, "")):
             self._due[name].pop(call_id, None)
         self._conversation.answer(call_id, parts, tool)

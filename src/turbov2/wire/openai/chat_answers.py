@@ -7,7 +7,15 @@ from typing import Any
 import msgspec
 
 from turbov2.errors import TurboError
-from turbov2.types import AnswerDelta, CallBegun, CallDelta, ChatResult, TextDelta, ThinkingDelta
+from turbov2.types import (
+    AnswerDelta,
+    CallBegun,
+    CallDelta,
+    ChatResult,
+    PromptCounted,
+    TextDelta,
+    ThinkingDelta,
+)
 from turbov2.wire._chat import Answer
 from turbov2.wire._errors import error_body
 from turbov2.wire._sse import HEARTBEAT, SSE, sse_data
@@ -48,7 +56,7 @@ class Chunks:
         self._asked = asked
         self._n_calls = 0
 
-    def head(self) -> bytes:
+    def head(self, prompt: PromptCounted | None) -> bytes:
         """Returns the chunk that says who speaks."""
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from turbov2.errors import InvalidRequest, TurboError
-from turbov2.types import AnswerDelta, ChatResult, TextDelta
+from turbov2.types import AnswerDelta, ChatResult, PromptCounted, TextDelta
 from turbov2.wire._body import parse_json
 from turbov2.wire._chat import Answer
 from turbov2.wire._conversation import Conversation
@@ -70,7 +70,7 @@ class CompletionChunks:
     def __init__(self, asked: AskedText) -> None:
         self._asked = asked
 
-    def head(self) -> bytes:
+    def head(self, prompt: PromptCounted | None) -> bytes:
         """Returns nothing: the first words come first."""
         return b""
 

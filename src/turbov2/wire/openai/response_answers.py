@@ -15,6 +15,7 @@ from turbov2.types import (
     CallDelta,
     ChatResult,
     Finish,
+    PromptCounted,
     TextDelta,
     TextPart,
     ThinkingDelta,
@@ -48,7 +49,7 @@ class ResponseEvents:
         self._words: list[str] = []
         self._n_events = 0
 
-    def head(self) -> bytes:
+    def head(self, prompt: PromptCounted | None) -> bytes:
         """Returns the beginning."""
         begun = _response(self._asked, "in_progress", ())
         return self._event("response.created", response=begun) + self._event(
