@@ -63,6 +63,11 @@ lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  pyproject.toml --extra starter --output-file requirements/serve.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --constraint requirements/serve.txt --constraint requirements/dev.in \
+	  pyproject.toml --extra starter --extra nf4 --extra vision --output-file requirements/cuda.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  requirements/build.in --output-file requirements/build.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  $(addprefix --no-emit-package ,$(TORCH_PACKAGES)) \
 	  pyproject.toml --extra onnx --extra nf4 --extra documents --extra ocr --extra gguf --extra audio requirements/dev.in --output-file requirements/dev.txt
 
