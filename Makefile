@@ -39,6 +39,7 @@ format: $(DEV_STAMP)
 
 docs: $(DEV_STAMP)
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m deploy.monitoring.dashboard
 
 # The documentation as a site, in build/site; a link that leads nowhere fails.
 site: $(DEV_STAMP)
