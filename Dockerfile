@@ -9,9 +9,9 @@ WORKDIR /build
 RUN python -m venv /opt/tools && python -m venv /opt/turbov2
 COPY requirements requirements
 # The libraries' layer comes first: it stays as it is while only our own code changes.
-ENV PIP_CACHE_DIR=/var/cache/pip
-RUN --mount=type=cache,target=/var/cache/pip \
-    case "${VARIANT}" in \
+# No cache mount: Railway's builder refuses those without an id of its own.
+ENV PIP_NO_CACHE_DIR=1
+RUN case "${VARIANT}" in \
       cuda) list=cuda ;; \
       cpu) list=serve ;; \
       *) echo "VARIANT=${VARIANT}: say cuda or cpu" >&2; exit 1 ;; \
