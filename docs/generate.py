@@ -96,7 +96,7 @@ def _model_row(spec: ModelSpec) -> tuple[str, ...]:
         dimensions,
         f"{spec.max_tokens:,}" if spec.max_tokens else "",
         f"{spec.host_bytes / 1e6:,.0f} MB" if spec.host_bytes else "",
-        spec.licence,
+        spec.licence + (", to be accepted before a pull" if spec.restricted else ""),
         _code(source_text(spec).removesuffix(":")),
         spec.summary,
     )

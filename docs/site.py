@@ -22,8 +22,9 @@ _PAGES = (
     "bench/README.md",
     "bench/results/*.png",
     "recipes/*/README.md",
-    "deploy/*/README.md",
-    "deploy/n8n/*.json",
+    "compose.yaml",
+    "Dockerfile",
+    "deploy/**/*",
 )
 
 
@@ -31,7 +32,7 @@ def gather(target: Path) -> None:
     """Afterwards `target` holds the pages and their pictures, and nothing else."""
     shutil.rmtree(target, ignore_errors=True)
     for pattern in _PAGES:
-        for page in ROOT.glob(pattern):
+        for page in filter(Path.is_file, ROOT.glob(pattern)):
             copy = target / page.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(page, copy)

@@ -12,6 +12,7 @@ TurboError
 │   ├── UnsupportedMedia        415  a file's format is not read here
 │   ├── Unauthorized            401  no valid key
 │   ├── Forbidden               403  a host name that is not allowed here
+│   ├── LicenseNotAccepted      403  a pull of weights whose licence restricts their use, and nobody said yes
 │   ├── ModelNotFound           404  no such name in the catalogue
 │   ├── JobNotFound             404  no such job, or another key's
 │   ├── RouteNotFound           404  no such path
@@ -117,6 +118,11 @@ class Unauthorized(RequestError):
 class Forbidden(RequestError):
     status = 403
     code = "forbidden"
+
+
+class LicenseNotAccepted(RequestError):
+    status = 403
+    code = "license_not_accepted"
 
 
 class ModelNotFound(RequestError):

@@ -169,6 +169,9 @@ SETTINGS: tuple[Setting, ...] = (
             "stands for anything. Answers name the model that was used."),
     Setting("auto_pull", "TURBOV2_AUTO_PULL", "true", "bool", _parse_bool,
             "Fetch the weights of a catalogued, pinned model when it is first asked for."),
+    Setting("accept_licenses", "TURBOV2_ACCEPT_LICENSES", "", "models", _parse_list,
+            "Models whose licence you have read and accept, though it restricts their use. Without it they "
+            "are pulled only by `turbov2 pull --accept-license`, or `accept_license` in /api/pull."),
     Setting("default_embed_model", "TURBOV2_DEFAULT_EMBED_MODEL", "wordllama-256d", "model", _text,
             "Model that embeds when a request names none."),
     Setting("default_rerank_model", "TURBOV2_DEFAULT_RERANK_MODEL", "wordllama-256d", "model", _text,
@@ -325,6 +328,7 @@ class Settings(msgspec.Struct, frozen=True):
     models_file: str
     model_aliases: tuple[str, ...]  # NAME=MODEL
     auto_pull: bool
+    accept_licenses: tuple[str, ...]
     default_embed_model: str
     default_rerank_model: str
     preload: tuple[str, ...]

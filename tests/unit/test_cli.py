@@ -111,7 +111,7 @@ def test_serve_refuses_to_preload_an_unknown_model(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args: object) -> None:
+    def interrupt(*args: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shelf.Shelf, "pull", interrupt)
@@ -121,7 +121,7 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_error_of_the_system_names_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied", "/data")
 
     monkeypatch.setattr(shelf.Shelf, "pull", refuse)

@@ -78,6 +78,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     summary: str = ""
     aliases: tuple[str, ...] = ()
     licence: str = ""
+    restricted: bool = False  # the licence limits who may use it, or what for: pulled only once accepted
     languages: str = ""
     extra: str = ""  # pip extra its backend needs; empty: core
     dimensions: int | None = None

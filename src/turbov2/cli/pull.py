@@ -21,9 +21,13 @@ def pull(
         list[str] | None, typer.Argument(metavar="NAME", help="Names or aliases of models.")
     ] = None,
     starter: Annotated[bool, typer.Option("--starter", help="All models of the starter set.")] = False,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept licences that restrict the models' use.")
+    ] = False,
 ) -> None:
     """Fetch the weights of models and check them.
 
+    The licence of each is shown; one that restricts the model's use has to be accepted.
     A pull that is cut short goes on where it stopped when it is started again.
     """
     from turbov2.cli._shelf import find, open_shelf
@@ -33,7 +37,9 @@ def pull(
         raise CliError("say which models to pull, or --starter", "turbov2 models lists them", MISUSED)
     shelf = open_shelf(load_settings())
     specs = _starters(shelf) if starter else [find(shelf.catalog, name) for name in names or ()]
-    if sum(not _try_fetch(shelf, spec) for spec in specs):  # one failure does not stop the others
+    if sum(
+        not _try_fetch(shelf, spec, accept_license) for spec in specs
+    ):  # one failure does not stop the others
         raise typer.Exit(FAILED)
 
 
@@ -57,14 +63,18 @@ def delete(
         typer.echo(f"{spec.name} has no weights here")
 
 
-def fetch(shelf: Shelf, spec: ModelSpec) -> None:
-    """Afterwards the weights are here and checked. Raises: PullFailed, InvalidRequest, KeyboardInterrupt."""
+def fetch(shelf: Shelf, spec: ModelSpec, *, accept_license: bool = False) -> None:
+    """Afterwards the licence was shown, and the weights are here and checked.
+
+    Raises: PullFailed, LicenseNotAccepted, InvalidRequest, KeyboardInterrupt.
+    """
     from turbov2.cli._console import print_note, size_text
     from turbov2.cli._progress import PullDisplay
 
+    print_note(f"licence of {spec.name}: {spec.licence or 'not known'}")
     try:
         with PullDisplay(spec.name) as display:
-            installed = shelf.pull(spec, display.step, threading.Event())
+            installed = shelf.pull(spec, display.step, threading.Event(), accept_license=accept_license)
     except KeyboardInterrupt:
         print_note(f"stopped; what has arrived is kept, go on with: turbov2 pull {spec.name}")
         raise
@@ -73,7 +83,7 @@ def fetch(shelf: Shelf, spec: ModelSpec) -> None:
     print_note(f"{spec.name} is here and checked: {size_text(installed.size_bytes)} in {files}")
 
 
-def _try_fetch(shelf: Shelf, spec: ModelSpec) -> bool:
+def _try_fetch(shelf: Shelf, spec: ModelSpec, accept_license: bool) -> bool:
     from turbov2.cli._console import print_note
     from turbov2.errors import TurboError
 
@@ -81,7 +91,7 @@ def _try_fetch(shelf: Shelf, spec: ModelSpec) -> bool:
     if reason:
         print_note(f"{spec.name} cannot run here yet: {reason}; {fix}")
     try:
-        fetch(shelf, spec)
+        fetch(shelf, spec, accept_license=accept_license)
     except (TurboError, OSError) as error:
         return not tell(error)
     return True

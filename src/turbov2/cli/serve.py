@@ -80,6 +80,7 @@ def _check_names(settings: Settings, catalog: Catalog) -> None:
     wanted = [("TURBOV2_DEFAULT_EMBED_MODEL", settings.default_embed_model)]
     wanted += [("TURBOV2_PRELOAD", name) for name in settings.preload]
     wanted += [("TURBOV2_PIN", name) for name in settings.pin]
+    wanted += [("TURBOV2_ACCEPT_LICENSES", name) for name in settings.accept_licenses]
     wanted += [("TURBOV2_MODEL_ALIASES", pair.partition("=")[2].strip()) for pair in settings.model_aliases]
     for variable, name in wanted:
         try:

@@ -245,7 +245,7 @@ class LocalEngine:
         plan = self._residency.explain(self._keys[spec.name], spec, estimate)
         return reports.with_obstacle(plan, await asyncio.to_thread(self._shelf.status, spec))
 
-    async def pull(self, name: str) -> AsyncIterator[PullProgress]:
+    async def pull(self, name: str, *, accept_license: bool) -> AsyncIterator[PullProgress]:
         """Yields the steps of a pull. Leaving the loop early cancels it; a later pull resumes."""
         spec = self._shelf.catalog.resolve(name)
         steps: asyncio.Queue[PullProgress | None] = asyncio.Queue()
@@ -257,7 +257,7 @@ class LocalEngine:
 
         def work() -> None:
             try:
-                self._shelf.pull(spec, report, cancelled)
+                self._shelf.pull(spec, report, cancelled, accept_license=accept_license)
             finally:
                 report(None)
 

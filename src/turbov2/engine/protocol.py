@@ -132,8 +132,11 @@ class Engine(Protocol):
     def residents(self) -> Sequence[ResidentStatus]:
         """Returns what is in memory or on its way, latest expiry first."""
 
-    def pull(self, name: str) -> AsyncIterator[PullProgress]:
-        """Yields the steps of fetching the model's weights; the last one is "done". Raises: PullFailed."""
+    def pull(self, name: str, *, accept_license: bool) -> AsyncIterator[PullProgress]:
+        """Yields the steps of fetching the model's weights; the last one is "done".
+
+        Raises: PullFailed, LicenseNotAccepted.
+        """
 
     async def delete(self, name: str) -> bool:
         """Returns whether there were weights to remove; a loaded model is unloaded first."""

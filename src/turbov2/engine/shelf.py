@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from turbov2.backends.abilities import abilities_of
 from turbov2.backends.registry import BACKENDS, missing_modules, program_of
-from turbov2.catalog import Catalog, HubWeights, ModelSpec, PathWeights
+from turbov2.catalog import Catalog, HubWeights, ModelSpec, PackageWeights, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
 from turbov2.engine.serving import serving_of
-from turbov2.errors import ModelNotFound, ModelUnavailable
+from turbov2.errors import LicenseNotAccepted, ModelNotFound, ModelUnavailable
 from turbov2.settings import Settings, read_secret
 from turbov2.types import Ability, LoadSpec, ModelStatus, PullProgress
 from turbov2.types.status import Availability
@@ -37,10 +37,13 @@ _PROGRAMS = {
 class Shelf:
     """Catalogue and weights together. All methods may block; pulls take as long as the network."""
 
-    def __init__(self, catalog: Catalog, store: WeightsStore, auto_pull: bool) -> None:
+    def __init__(
+        self, catalog: Catalog, store: WeightsStore, auto_pull: bool, accepted_licenses: Collection[str] = ()
+    ) -> None:
         self.catalog = catalog
         self._store = store
         self._auto_pull = auto_pull
+        self._accepted_licenses = frozenset(catalog.resolve(name).name for name in accepted_licenses)
         self._verified: set[str] = set()
         self._abilities: dict[str, tuple[str, tuple[Ability, ...]]] = {}  # by name, of weights of this digest
 
@@ -125,9 +128,21 @@ class Shelf:
         return _load_spec(spec, installed) if installed is not None else None
 
     def pull(
-        self, spec: ModelSpec, on_progress: Callable[[PullProgress], None], cancelled: threading.Event
+        self,
+        spec: ModelSpec,
+        on_progress: Callable[[PullProgress], None],
+        cancelled: threading.Event,
+        *,
+        accept_license: bool,
     ) -> Installed:
-        """Returns the weights once they are complete and checked. Raises: PullFailed."""
+        """Returns the weights once they are complete and checked. Raises: PullFailed, LicenseNotAccepted."""
+        if not accept_license and self._wants_acceptance(spec):
+            raise LicenseNotAccepted(
+                f"the licence of '{spec.name}' restricts its use: {spec.licence}; read it, and accept it "
+                f'with `turbov2 pull {spec.name} --accept-license`, "accept_license": true in /api/pull, or '
+                f"TURBOV2_ACCEPT_LICENSES={spec.name}",
+                param="model",
+            )
         return self._store.pull(spec, on_progress, cancelled.is_set)
 
     def delete(self, spec: ModelSpec) -> bool:
@@ -136,11 +151,24 @@ class Shelf:
         return self._store.delete(spec)
 
     def _is_fetched_unasked(self, spec: ModelSpec) -> bool:
+        if self._wants_acceptance(spec):
+            return False
         return not isinstance(spec.weights, PathWeights) and self._auto_pull and is_pinned(spec)
+
+    def _wants_acceptance(self, spec: ModelSpec) -> bool:
+        """Returns whether the licence is still to be accepted; weights that are here came with a yes."""
+        if not spec.restricted or spec.name in self._accepted_licenses:
+            return False
+        return isinstance(spec.weights, HubWeights | PackageWeights) and self._store.locate(spec) is None
 
     def _why_absent(self, spec: ModelSpec) -> tuple[str, str]:
         if isinstance(spec.weights, PathWeights):
             return "not here: its folder is missing or holds no weights", "correct `path` in your models file"
+        if self._wants_acceptance(spec):
+            return (
+                f"not downloaded, and its licence restricts its use: {spec.licence}",
+                f"accept it with turbov2 pull {spec.name} --accept-license",
+            )
         fix = f"try pulling it first: turbov2 pull {spec.name}"
         if not is_pinned(spec):
             return "not downloaded, and its source is not pinned to a commit", fix
@@ -164,7 +192,8 @@ def load_catalog(settings: Settings) -> Catalog:
 
 def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:
     """Returns the catalogue with the weights these settings keep."""
-    return Shelf(catalog, WeightsStore(settings.home_path), settings.auto_pull)
+    store = WeightsStore(settings.home_path)
+    return Shelf(catalog, store, settings.auto_pull, settings.accept_licenses)
 
 
 def is_pinned(spec: ModelSpec) -> bool:

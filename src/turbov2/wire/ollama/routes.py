@@ -89,9 +89,8 @@ class OllamaRoutes:
         """POST /api/pull. Streams unless told otherwise."""
         body = parse_json(await request.body(), _MODEL)
         name = self._engine.model(_required(body.model or body.name)).name
-        if body.stream is False:
-            return Response(await pull_whole(self._engine.pull(name)))
-        return await pull_frames(self._engine.pull(name))
+        steps = self._engine.pull(name, accept_license=bool(body.accept_license))
+        return Response(await pull_whole(steps)) if body.stream is False else await pull_frames(steps)
 
     async def delete(self, request: Request) -> Response:
         """DELETE /api/delete."""

@@ -75,6 +75,7 @@ class ModelBody(msgspec.Struct):
     name: str | None = None
     stream: bool | None = None
     verbose: bool | None = None
+    accept_license: bool | None = None  # of a pull, and ours
 
 
 class Function(msgspec.Struct):
