@@ -31,7 +31,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     tables = [
         f'[models.{name}]\ncapability = "embed"\nbackend = "static"\n'
         f'runner = "inline"\nlicence = "{licence}"\nrestricted = {restricted}\n'
-        f'weights = {{ kind = "package", distribution = "tiny-model", version = "1.0", members = {member} }}\n'
+        f'weights = {{ kind = "package", distribution = "tiny-model", version = "1.0", members = {member}}}\n'
         for name, licence, restricted in (("free", "MIT", "false"), ("bound", LICENCE, "true"))
     ]
     (tmp_path / "bound.toml").write_text("\n".join(tables), "utf-8")
