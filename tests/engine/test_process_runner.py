@@ -17,10 +17,20 @@ import pytest_asyncio
 
 from turbov2.backends.fake import FakeBackend
 from turbov2.errors import InferenceFailed, InvalidRequest, LoadFailed, RunnerCrashed
-from turbov2.runners import frames, messages, worker
+from turbov2.runners import arrays, frames, messages, worker
 from turbov2.runners.process import ProcessRunner
 from turbov2.runners.worker import Inbox
-from turbov2.types import DENSE, Inputs, LoadSpec, TokenBatch
+from turbov2.types import (
+    DENSE,
+    Finish,
+    GenerateTask,
+    Inputs,
+    LoadSpec,
+    PromptMessage,
+    Sampling,
+    TextPart,
+    TokenBatch,
+)
 
 Output = tuple[TokenBatch, np.ndarray[Any, np.dtype[np.float32]]]
 
@@ -225,6 +235,42 @@ def test_an_idle_child_gives_back_what_it_kept(monkeypatch: pytest.MonkeyPatch) 
         serving.receive(frames.Frame(messages.Stop()))
         thread.join(10)
         assert not thread.is_alive()
+
+
+class Silent(FakeBackend):
+    """Asks nobody whether an answer is still wanted until it is told to."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        super().__init__(spec)
+        self.is_writing, self.look = threading.Event(), threading.Event()
+
+    def generate(self, task: Any, images: Any, on_written: Any, is_cancelled: Callable[[], bool]) -> Finish:
+        self.is_writing.set()
+        assert self.look.wait(10)
+        return Finish("cancelled" if is_cancelled() else "stop", 1, 0)
+
+    def end_cancelled(self) -> None:
+        self.look.set()
+
+
+def test_a_cancel_reaches_a_backend_that_waits_for_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Silent(spec_of(is_writer=True))
+    monkeypatch.setattr(worker, "load_backend", lambda _: backend)
+    task = GenerateTask((PromptMessage("user", (TextPart("a"),)),), Sampling(max_tokens=5))
+    ours, its = socket.socketpair()
+    with ours, its:
+        serving = worker.Worker(worker.Answers(its))
+        thread = threading.Thread(target=serving.serve)
+        thread.start()
+        serving.receive(frames.Frame(messages.Load(1, spec_of())))
+        serving.receive(frames.Frame(messages.Generate(2), arrays.pack_prompt(task, ())))
+        assert backend.is_writing.wait(10)
+        serving.receive(frames.Frame(messages.Cancel(2)))
+        stream = ours.makefile("rb")
+        assert frames.receive_frame(stream).message == messages.LoadedReply(1, backend.loaded)
+        assert frames.receive_frame(stream).message == messages.FinishReply(2, Finish("cancelled", 1, 0))
+        serving.receive(frames.Frame(messages.Stop()))
+        thread.join(10)
 
 
 async def test_waiting_behind_other_ops_is_not_hanging() -> None:

@@ -101,6 +101,17 @@ class Generator(Backend, Protocol):
 
 
 @runtime_checkable
+class Interruptible(Generator, Protocol):
+    """A backend whose library tells nothing for a while, as between two batches of a prompt."""
+
+    def end_cancelled(self) -> None:
+        """Afterwards answers whose `is_cancelled` is true have ended, or will as soon as the library lets us.
+
+        It is called beside a generation, from another thread, whenever one was cancelled.
+        """
+
+
+@runtime_checkable
 class Listener(Backend, Protocol):
     """A backend that hears speech, a window at a time, and keeps none. Thread-safe, as an Embedder."""
 

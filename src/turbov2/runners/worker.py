@@ -22,7 +22,7 @@ from typing import cast
 
 import msgspec
 
-from turbov2.backends.protocol import Backend
+from turbov2.backends.protocol import Backend, Interruptible
 from turbov2.errors import TurboError
 from turbov2.runners import arrays, frames
 from turbov2.runners import messages as say
@@ -143,6 +143,8 @@ class Worker:
                     self._answers.send(say.Dropped(op_id))
                 elif (cancelled := self._cancels.get(op_id)) is not None:
                     cancelled.set()
+                    if isinstance(self._backend, Interruptible):
+                        self._backend.end_cancelled()
             case say.Generate(op_id) | say.Listen(op_id):
                 self._cancels[op_id] = threading.Event()
                 self._to_compute.put(frame)

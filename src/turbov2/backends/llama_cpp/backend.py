@@ -66,7 +66,7 @@ class LlamaCppBackend:
         """Returns how the answer ended; see Generator.
 
         Its prompt and itself share the model's context: a longer answer ends there, with the reason "length".
-        A cancel is seen after each token and each batch of the prompt, not while an image is encoded.
+        A cancel is seen after each token and each batch of the prompt, and when `end_cancelled` tells of it.
         """
         prompt, begun = self._prompts.encode(task, images)
         writing = Writing(begun, StopTexts(task.sampling.stop), on_written, is_cancelled)
@@ -75,7 +75,7 @@ class LlamaCppBackend:
         if grammar := grammar_of(task, self.loaded.reply, begun, self._prompts.control_tokens):
             request["grammar"] = grammar
         try:
-            with contextlib.closing(self._server.client.complete(request)) as pieces:
+            with contextlib.closing(self._server.client.complete(request, is_cancelled)) as pieces:
                 for piece in pieces:
                     if writing.take(piece):
                         break
@@ -84,6 +84,10 @@ class LlamaCppBackend:
                 raise
             raise too_long(refused.problem.n_prompt_tokens, self._n_context) from refused
         return writing.finish()
+
+    def end_cancelled(self) -> None:
+        """Afterwards cancelled answers have ended; llama.cpp lets go of them when their batch has."""
+        self._server.client.end_cancelled()
 
     def count(self, task: GenerateTask, images: Sequence[Pixels]) -> int:
         """Returns how many tokens the prompt has; see Generator."""

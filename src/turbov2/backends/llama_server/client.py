@@ -60,6 +60,10 @@ class Refused(Exception):
         self.problem = problem
 
 
+def _never() -> bool:
+    return False
+
+
 def events(_: Connection, response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yields whole events as they come. Lines one by one would take a few calls more for each."""
     rest = b""
@@ -76,36 +80,54 @@ class LlamaClient:
         self._address = address
         self._key = key
         self._lines = lines
+        self._answering: dict[Connection, Callable[[], bool]] = {}  # whether nobody waits; calls are atomic
 
     def ask(self, route: str, body: Mapping[str, Any]) -> Any:
         """Returns the answer. Raises: Refused."""
         with self._asked(route, body) as (_, response):
             return msgspec.json.decode(response.read())
 
-    def complete(self, body: Mapping[str, Any]) -> Generator[Piece, None, None]:
-        """Yields what is told of an answer; to close this iterator ends the answer. Raises: Refused."""
-        with self._asked("/completion", {**body, "stream": True}) as (connection, response):
-            lines = self._lines(connection, response)
-            try:
-                for line in lines:
-                    if not line:
-                        yield QUIET
-                    elif line.startswith(_EVENT):
-                        yield _read(line[len(_EVENT) :])
-            finally:
-                _close(lines)
+    def complete(
+        self, body: Mapping[str, Any], is_cancelled: Callable[[], bool] = _never
+    ) -> Generator[Piece, None, None]:
+        """Yields what is told of an answer; to close this iterator ends the answer. Raises: Refused.
+
+        It also ends when `end_cancelled` finds that it is cancelled.
+        """
+        try:
+            with self._asked("/completion", {**body, "stream": True}, is_cancelled) as (connection, response):
+                lines = self._lines(connection, response)
+                try:
+                    for line in lines:
+                        if not line:
+                            yield QUIET
+                        elif line.startswith(_EVENT):
+                            yield _read(line[len(_EVENT) :])
+                finally:
+                    _close(lines)
+        except (OSError, http.client.HTTPException):
+            if not is_cancelled():
+                raise
+
+    def end_cancelled(self) -> None:
+        """Afterwards nobody reads cancelled answers, which the server sees with its next word."""
+        for connection, is_cancelled in list(self._answering.items()):
+            if is_cancelled():
+                connection.end()
 
     @contextlib.contextmanager
     def _asked(
-        self, route: str, body: Mapping[str, Any]
+        self, route: str, body: Mapping[str, Any], is_cancelled: Callable[[], bool] = _never
     ) -> Iterator[tuple[Connection, http.client.HTTPResponse]]:
         connection = Connection(self._address, self._key)
+        self._answering[connection] = is_cancelled
         try:
             response = connection.post(route, body)
             if response.status != http.client.OK:
                 raise Refused(_problem_in(response.read()))
             yield connection, response
         finally:
+            del self._answering[connection]
             connection.close()
 
 

@@ -54,6 +54,8 @@ class Writing:
 
     def finish(self) -> Finish:
         """Returns how it ended, once what was held back is told."""
+        if self._reason is None and self._is_cancelled():
+            self._reason = "cancelled"
         if self._reason is None:
             raise RuntimeError("llama.cpp broke an answer off")
         if self._reason != "cancelled":
