@@ -283,6 +283,14 @@ def _unavailable(folder: Path) -> dict[str, tuple[ModelSpec, type[TurboError], s
             model(folder, "unpublished", weights=PathWeights("")),
             ModelUnavailable, "unavailable", "not published", "your own models file",
         ),
+        "no engine": (
+            model(folder, "no engine", backend="bitnet", runner="process"),
+            ModelUnavailable, "unavailable", "no built bitnet.cpp", "set BITNET_PATH to its folder",
+        ),
+        "engine in the server": (
+            model(folder, "engine in the server", backend="bitnet", runner="thread", path=sys.executable),
+            ModelUnavailable, "unavailable", "its runner is 'thread'", "models file",
+        ),
         "no folder": (
             model(folder, "no folder", weights=PathWeights("/nowhere")),
             ModelNotFound, "absent", "folder is missing", "correct `path`",
@@ -298,7 +306,18 @@ def _unavailable(folder: Path) -> dict[str, tuple[ModelSpec, type[TurboError], s
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["unbuilt", "unpublished", "no folder", "unpinned", "off"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unbuilt",
+        "unpublished",
+        "no engine",
+        "engine in the server",
+        "no folder",
+        "unpinned",
+        "off",
+    ],
+)
 async def test_what_cannot_run_says_why_and_what_mends_it(tmp_path: Path, name: str) -> None:
     spec, error, availability, reason, fix = _unavailable(tmp_path)[name]
     async with serving(tmp_path, spec, TURBOV2_AUTO_PULL="false") as engine:

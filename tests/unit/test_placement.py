@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,9 @@ def spec_of(**fields: Any) -> ModelSpec:
 
 @pytest.fixture(autouse=True)
 def with_cuda_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placement, "can_use_cuda", lambda backend, options: backend == "sentence")
+    monkeypatch.setattr(
+        placement, "can_use_cuda", lambda backend, options: backend == "sentence" or "cuda" in options
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,28 @@ def test_a_device_that_is_asked_for_is_never_replaced(
         Placement(wanted, ONE).device_of(spec_of(**fields))
 
 
+@pytest.mark.parametrize(
+    ("wanted", "fields", "device"),
+    [
+        ("auto", {"options": {"cuda": True}}, "cuda:0"),  # even if the budget is small: residency says no
+        ("cpu", {"options": {"cuda": True}}, "cuda:0"),
+        ("cuda:1", {"options": {"cuda": True}}, "cuda:1"),
+        ("auto", {}, "cpu"),
+        ("cuda:1", {}, "cpu"),
+        ("auto", {"options": {"cuda": True}, "device": "cuda:1"}, "cuda:1"),
+    ],
+)
+def test_a_vllm_runs_where_it_is_built_for(wanted: str, fields: dict[str, Any], device: str) -> None:
+    spec = spec_of(backend="vllm_local", device_bytes=0, **fields)
+    assert Placement(wanted, TWO).device_of(spec) == device
+
+
+def test_a_vllm_without_the_device_that_it_is_built_for() -> None:
+    spec = spec_of(backend="vllm_local", options={"cuda": True})
+    with pytest.raises(ModelUnavailable, match="built for is 'cuda:0', but the CUDA devices here are: none"):
+        Placement("auto", {"host": GB}).device_of(spec)
+
+
 def test_builds_are_told_without_an_import(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     assert not registry.can_use_cuda("static", {})
     assert not registry.can_use_cuda("no-such-backend", {})
@@ -86,3 +111,30 @@ def test_builds_are_told_without_an_import(monkeypatch: pytest.MonkeyPatch, tmp_
     for found in (None, "libcublas.so.12"):
         monkeypatch.setattr("ctypes.util.find_library", lambda name, found=found: found)
         assert registry.can_use_cuda("whisper", {}) is (found is not None)
+
+
+def test_the_build_of_another_pythons_torch_is_told_by_its_file(tmp_path: Path) -> None:
+    python = tmp_path / "bin/python"
+    options = {"python": str(python)}
+    assert not registry.can_use_cuda("vllm_local", options)
+    python.parent.mkdir()
+    python.touch(mode=0o755)
+    assert not registry.can_use_cuda("vllm_local", options)
+    torch = tmp_path / "lib/python3.12/site-packages/torch"
+    torch.mkdir(parents=True)
+    for text, is_able in (("cuda: Optional[str] = None", False), ("cuda: Optional[str] = '13.0'", True)):
+        (torch / "version.py").write_text(text)
+        assert registry.can_use_cuda("vllm_local", options) is is_able
+
+
+def test_programs_are_found_in_their_folder_or_by_their_name(tmp_path: Path) -> None:
+    assert registry.program_of("bitnet", {}) is None
+    assert registry.program_of("bitnet", {"path": str(tmp_path)}) is None
+    for place in ("llama-server", "build/bin/llama-server"):
+        program = tmp_path / place
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.touch(mode=0o644)
+        assert registry.program_of("bitnet", {"path": str(program)}) is None  # nobody may run it
+        program.chmod(0o755)
+        for named in (tmp_path, program):
+            assert registry.program_of("bitnet", {"path": str(named)}) == program

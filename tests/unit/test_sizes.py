@@ -220,6 +220,6 @@ def test_a_vllm_takes_its_part_of_each_device(tmp_path: Path) -> None:
 
 def test_a_vllm_on_a_cpu_takes_weights_as_they_are_and_its_cache(tmp_path: Path) -> None:
     path = tensors(tmp_path, weights=ARRAY.astype(np.float16))
-    asked = replace(load(path), options={"cpu_cache_bytes": 10**9})
+    asked = replace(load(path), options={"cpu_cache_gib": 3})
     with_cache = estimate_bytes(spec(backend="vllm_local"), asked)["host"]
-    assert with_cache - estimate_bytes(spec(backend="vllm_local"), load())["host"] == 2 * N_VALUES + 10**9
+    assert with_cache - estimate_bytes(spec(backend="vllm_local"), load())["host"] == 2 * N_VALUES + (3 << 30)

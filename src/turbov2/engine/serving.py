@@ -60,7 +60,7 @@ def _vllm_local(settings: Settings) -> dict[str, Any]:
         "quantization": settings.vllm_quantization,
         "enforce_eager": settings.vllm_enforce_eager,
         "prefix_caching": settings.vllm_prefix_caching,
-        "cpu_cache_bytes": settings.vllm_cpu_cache_gib << 30,
+        "cpu_cache_gib": settings.vllm_cpu_cache_gib,
     }
     return options | ({"max_model_len": settings.vllm_max_model_len} if settings.vllm_max_model_len else {})
 

@@ -73,7 +73,7 @@ def _vllm_bytes(load: LoadSpec, device_bytes: Mapping[str, int]) -> dict[str, in
     if load.device == "cpu":
         weights = (Path(path) for name, path in load.files.items() if name.endswith(_WEIGHT_SUFFIXES))
         on_disk = sum(_weights_bytes(path, is_widened=False, is_nf4=False) for path in weights)
-        return {"host": process + on_disk + int(load.options.get("cpu_cache_bytes", 0))}
+        return {"host": process + on_disk + (int(load.options.get("cpu_cache_gib", 0)) << 30)}
     first = int(load.device.removeprefix("cuda:"))
     pools = [f"cuda:{first + n}" for n in range(load.options.get("tensor_parallel_size", 1))]
     part = load.options.get("gpu_memory_utilization", 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,8 +104,8 @@ class VllmBackend:
                 if not writing.has_ended:
                     raise ConnectionError
         except Refused as refused:
-            logger.warning("vLLM refused a request (%d): %s", refused.status, str(refused)[:500])
-            if "structured_outputs" in request and refused.status == http.client.BAD_REQUEST:
+            logger.warning("vLLM refuses a request: %s", str(refused)[:500])
+            if "structured_outputs" in request:
                 raise InvalidRequest(
                     "answers cannot be held to these schemas together: make them fewer or simpler",
                     param="schema",

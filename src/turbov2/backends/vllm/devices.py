@@ -12,7 +12,8 @@ _CUDA = "cuda:"
 def environment_of(device: str, options: VllmOptions) -> dict[str, str]:
     """Returns the variables that vLLM gets. device: "cpu", or the first of those that it uses."""
     if not device.startswith(_CUDA):
-        return {"VLLM_CPU_KVCACHE_SPACE": f"{options.cpu_cache_bytes / (1 << 30):g}"}
+        # A build for CUDA that is told to stay away from it does not start, and takes nothing unasked.
+        return {"VLLM_CPU_KVCACHE_SPACE": str(options.cpu_cache_gib), "CUDA_VISIBLE_DEVICES": ""}
     first = int(device.removeprefix(_CUDA))
     numbers = range(first, first + options.tensor_parallel_size)
     # Ours are numbers within what this process may see, as CUDA counts them.

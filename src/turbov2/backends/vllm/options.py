@@ -35,7 +35,7 @@ class VllmOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     quantization: str = ""
     enforce_eager: bool = False
     prefix_caching: bool = True
-    cpu_cache_bytes: Annotated[int, msgspec.Meta(ge=1 << 28)] = 2 << 30  # keys and values, without a GPU
+    cpu_cache_gib: Annotated[int, msgspec.Meta(ge=1)] = 2  # keys and values, without a GPU
     temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
     top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
     top_p: _Fraction | None = None

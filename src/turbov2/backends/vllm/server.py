@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import os
 import shutil
 import tempfile
@@ -15,14 +16,25 @@ import msgspec
 
 from turbov2.backends.servers import Connection, ServerProcess, heard
 
+logger = logging.getLogger(__name__)
+
 _WHAT = "vLLM"
+_MAX_SAID_CHARS = 500  # in the log
 _MODULE = "vllm.entrypoints.openai.api_server"
 _EVENT, _END = b"data: ", b"[DONE]"
-# What would lead another Python to packages of ours.
-_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+# What would lead another Python to packages of ours; what vLLM would take for its own, and is not.
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY", "VLLM_REMOTE_", "VLLM_MAX_") + (
+    "VLLM_GPU_MEMORY_UTILIZATION",
+    "VLLM_TENSOR_PARALLEL_SIZE",
+    "VLLM_DTYPE",
+    "VLLM_QUANTIZATION",
+    "VLLM_ENFORCE_EAGER",
+    "VLLM_PREFIX_CACHING",
+)
 _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "PYTHONUNBUFFERED": "1",
 }
@@ -55,18 +67,19 @@ class Chunk(msgspec.Struct, frozen=True):
 
     choices: list[Choice] = []
     usage: Usage | None = None
-    error: Any = None
+    error: _Problem | None = None
 
 
 QUIET = Chunk()  # nothing was told for a while
 
 
-class Refused(Exception):
-    """vLLM does not answer this request. status: of HTTP, 0 where it came too late for one."""
+class _Problem(msgspec.Struct, frozen=True):
+    code: int | None = None
+    message: str = ""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
-        self.status = status
+
+class Refused(Exception):
+    """vLLM does not take this request."""
 
 
 class VllmServer:
@@ -79,7 +92,7 @@ class VllmServer:
         self._folder = Path(tempfile.mkdtemp(prefix="turbov2-"))  # 0700
         self._socket = self._folder / "vllm.sock"
         command = [str(python), "-P", "-m", _MODULE, *arguments_for(self._socket)]
-        kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         self._process = ServerProcess(_WHAT, command, {**_ENVIRONMENT, **kept, **environment})
         try:
             self._process.await_ready(self._is_well)
@@ -88,7 +101,10 @@ class VllmServer:
             raise
 
     def complete(self, body: Mapping[str, Any]) -> Generator[Chunk, None, None]:
-        """Yields what is told of an answer; to close this iterator ends the answer. Raises: Refused."""
+        """Yields what is told of an answer; to close this iterator ends the answer.
+
+        Raises: Refused; OSError, HTTPException.
+        """
         with (
             self._asked("/v1/completions", body) as (connection, response),
             contextlib.closing(heard(connection, response)) as lines,
@@ -116,7 +132,7 @@ class VllmServer:
         try:
             response = connection.post(route, body)
             if response.status != http.client.OK:
-                raise Refused(response.status, response.read().decode("utf-8", "replace"))
+                raise _fault(response.status, response.read().decode("utf-8", "replace"))
             yield connection, response
         finally:
             connection.close()
@@ -132,5 +148,13 @@ class VllmServer:
 def _read(event: bytes) -> Chunk:
     chunk = msgspec.json.decode(event, type=Chunk)
     if chunk.error is not None:
-        raise Refused(0, str(chunk.error))
+        raise _fault(chunk.error.code, chunk.error.message)
     return chunk
+
+
+def _fault(status: int | None, said: str) -> Exception:
+    """Returns what is wrong: the request, or vLLM itself, which may be about to end."""
+    if status is not None and 400 <= status < 500:
+        return Refused(said)
+    logger.warning("vLLM failed (%s): %s", status, said[:_MAX_SAID_CHARS])
+    return ConnectionError()
