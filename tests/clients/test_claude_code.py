@@ -170,10 +170,18 @@ class TestBeside:
         claude.ask("SAY hello", HTTPS_PROXY="", HTTP_PROXY="")
         assert any(sent.head.startswith(b"HEAD / ") for sent in recorder.requests())
 
-    @pytest.mark.parametrize("name", ["claude-sonnet-4-6", *OLDER, "claude-unheard-of"])
+    @pytest.mark.parametrize("name", ["claude-sonnet-4-6", *OLDER, "claude-unheard-of", "opus", "haiku"])
     def test_names_that_stand_for_a_model(self, claude: ClaudeCode, name: str) -> None:
         told = claude.ask("SAY hello", "--model", name, *JSON).result()
         assert (told["result"], told["is_error"]) == ("hello", False)
+
+    def test_a_search_of_the_web_finds_nothing(self, claude: ClaudeCode, recorder: Recorder) -> None:
+        """It asks for a tool that its maker's servers run, and takes an answer without one."""
+        prompt = script('CALL WebSearch {"query": "cats"}', "SAY done")
+        ran = claude.ask(prompt, "--allowedTools", "WebSearch", CLAUDE_CODE_SIMPLE="")
+        assert (ran.code, ran.out) == (0, "done\n")
+        kinds = [tool.get("type", "") for body in bodies(recorder) for tool in body["tools"]]
+        assert any(kind.startswith("web_search_") for kind in kinds)
 
     def test_nothing_else_is_called(self, claude: ClaudeCode) -> None:
         with socket.create_server(("127.0.0.1", 0)) as elsewhere:
@@ -250,6 +258,20 @@ class TestTrouble:
         assert ran.code == 1
         assert "rompt is too long" in ran.out
         assert len(bodies(recorder)) <= 2
+
+
+def test_more_pictures_than_a_conversation_may_have(tmp_path: Path) -> None:
+    """It makes the conversation shorter, as it does where words are too many, and goes on."""
+    writer: dict[str, Any] = {"capability": "vision", "is_writer": True, "calls_tools": True}
+    models = fake_model(AGENT, tmp_path, runner="thread", **writer).replace("dimensions = 8\n", "")
+    with RunningServer(tmp_path, models=models, env={"TURBOV2_MAX_IMAGES": "4"}) as server:
+        claude = ClaudeCode(CLAUDE, tmp_path / "claude", server.base_url, AGENT)
+        (claude.work / "picture.png").write_bytes(chats.png())
+        reads = f"CALL Read {json.dumps({'file_path': str(claude.work / 'picture.png')})}"
+        ran = claude.ask(script(*[reads] * 6, "SAY done"))
+        until(lambda: "'/v1/messages' 400" in server.log())
+        assert ran.code == 0
+        assert "This session is being continued" in ran.out
 
 
 @pytest.fixture

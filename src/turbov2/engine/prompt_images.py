@@ -13,6 +13,7 @@ from turbov2.types import ImageNeed, ImageSource
 
 # Of one conversation: so many images never keep all of the decoder's children from others.
 _AT_ONCE = 2
+_TOO_LONG = "prompt is too long"  # words by which coding agents know that they have to shorten a conversation
 
 
 class PromptImages:
@@ -72,7 +73,7 @@ class PromptImages:
     def _check_count(self, n: int, what: str) -> None:
         if n > self._max_images:
             raise InvalidRequest(
-                f"the request has {n} {what}, the limit is {self._max_images}; send fewer or raise "
+                f"{_TOO_LONG}: it has {n} {what}, the limit is {self._max_images}; send fewer or raise "
                 "TURBOV2_MAX_IMAGES",
                 param="images",
             )
@@ -89,8 +90,8 @@ class _PixelBudget:
         self._n_left -= height_px * width_px
         if self._n_left < 0:
             raise MediaTooLarge(
-                f"the images have more than {self._max_pixels} pixels together; send smaller ones or fewer, "
-                "or raise TURBOV2_MEDIA_MAX_PIXELS",
+                f"{_TOO_LONG}: its images have more than {self._max_pixels} pixels together; send smaller "
+                "ones or fewer, or raise TURBOV2_MEDIA_MAX_PIXELS",
                 param="images",
             )
 
