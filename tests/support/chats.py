@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support.pictures import packed, png_bomb
 from tests.support.server import RunningServer, fake_model, leases, until
 
-EYES, WORDS, SLOW, DEADLY, AGENT = "eyes", "words", "slow-eyes", "deadly-eyes", "agent"
+EYES, WORDS, SLOW, DEADLY, AGENT, SHORT = "eyes", "words", "slow-eyes", "deadly-eyes", "agent", "short"
 WORD_S = 0.05
 MAX_IMAGES = 4
 LONG = " ".join(f"w{number}" for number in range(400))
@@ -24,7 +24,7 @@ ODD = "über 機械学習 🙂🏽 e\u0301 👩‍👩‍👧 'q\"\\ \u200d"  # 
 def chat_server(folder: Path, **env: str) -> RunningServer:
     """Returns a server with a model that sees, one that reads text alone, a slow one and one that dies.
 
-    Another sees, thinks, calls tools and keeps the last prompt's beginning.
+    Another sees, thinks, calls tools and keeps the last prompt's beginning; one has a context of 8 words.
     """
     models = [
         fake_model(EYES, folder, capability="vision", is_writer=True, fail_on="FAIL"),
@@ -42,6 +42,7 @@ def chat_server(folder: Path, **env: str) -> RunningServer:
             calls_tools=True,
             keeps_prefix=True,
         ),
+        fake_model(SHORT, folder, capability="generate", is_writer=True, max_tokens=8),
         fake_model("embedder", folder),
     ]
     models = [table.replace("dimensions = 8\n", "").replace('"inline"', '"thread"') for table in models[:-1]]

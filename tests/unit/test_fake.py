@@ -173,7 +173,8 @@ def test_a_writer_does_turn_by_turn_what_the_user_said() -> None:
 
 def test_a_writer_refuses_a_prompt_that_leaves_no_room() -> None:
     backend = fake(max_tokens=3, is_writer=True)
-    assert written(backend, "a b")[0] == "a b"
+    text, finish = written(backend, "a b")
+    assert (text, finish.reason) == ("a", "length")  # prompt and answer share it
     with pytest.raises(InputTooLong, match="prompt is too long: 3 tokens > 3 maximum"):
         written(backend, "a b c")
 

@@ -15,6 +15,7 @@ one from 12 s on; see turbov2.backends.fake_speech.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -167,13 +168,14 @@ class FakeBackend:
         n_read = n_prompt_tokens(task, images)
         if (limit := self.loaded.max_tokens) is not None and n_read >= limit:
             raise too_long(n_read, limit)
+        n_tokens = min(task.sampling.max_tokens, limit - n_read if limit is not None else math.inf)
         n_written, n_cached = 0, self._n_cached(task, images)
         on_written(PromptCounted(n_read, n_cached))
         time.sleep(self._options.delay_s)
         reason: FinishReason = "stop"
         stopped_by = None
         for piece in pieces_of(task, images, self.loaded.reply):
-            if n_written == task.sampling.max_tokens or is_cancelled():
+            if n_written == n_tokens or is_cancelled():
                 reason = "cancelled" if is_cancelled() else "length"
                 break
             if (word := piece.strip()) in task.sampling.stop:

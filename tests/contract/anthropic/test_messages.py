@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("pypdfium2", reason="reads images: needs the extra documents")
 
 from tests.support import chats
-from tests.support.chats import DEADLY, EYES, LONG, ODD, SLOW, WORDS, b64, on_its_side, png
+from tests.support.chats import DEADLY, EYES, LONG, ODD, SHORT, SLOW, WORDS, b64, on_its_side, png
 from tests.support.pdfs import pdf
 from tests.support.server import MakeServer, RunningServer, anthropic_error
 
@@ -125,6 +125,8 @@ def test_why_it_ended(server: RunningServer) -> None:
         ({"max_tokens": 2}, "a b", "max_tokens", None),
         ({"stop_sequences": ["x", "END"]}, "a b", "stop_sequence", "END"),
         ({"stop_sequences": ["x"]}, "a b END c", "end_turn", None),
+        ({"model": SHORT, "system": "z"}, "z a b", "model_context_window_exceeded", None),
+        ({"model": SHORT, "system": "z", "max_tokens": 3}, "z a b", "max_tokens", None),
     ):
         told = ask(server, "a b END c", **fields).json()
         assert (told["content"][0]["text"], told["stop_reason"], told["stop_sequence"]) == (

@@ -74,7 +74,7 @@ def parse_counting(body: bytes, limits: Limits) -> ChatRequest:
 def render_message(asked: AskedMessage, answer: Answer) -> bytes:
     """Returns the whole answer."""
     finish = answer.result.finish
-    reason, sequence = stop_of(finish)
+    reason, sequence = stop_of(finish, asked.request.sampling.max_tokens)
     blocks = [
         _block(part) for part in answer.parts if asked.shows_thinking or not isinstance(part, ThinkingPart)
     ]
@@ -125,13 +125,16 @@ def call_block(call_id: str, name: str, arguments: str = "{}") -> dict[str, Any]
     }
 
 
-def stop_of(finish: Finish) -> tuple[str, str | None]:
-    """Returns why the answer ended, and the stop text that ended it."""
+def stop_of(finish: Finish, max_tokens: int) -> tuple[str, str | None]:
+    """Returns why the answer ended, and the stop text that ended it. max_tokens: that it might have."""
     if finish.reason == "tool_calls":
         return "tool_use", None
     if finish.stopped_by is not None:
         return "stop_sequence", finish.stopped_by
-    return ("max_tokens" if finish.reason == "length" else "end_turn"), None
+    if finish.reason != "length":
+        return "end_turn", None
+    has_room = 0 < finish.n_output_tokens < max_tokens  # but the context has none
+    return ("model_context_window_exceeded" if has_room else "max_tokens"), None
 
 
 def usage_of(prompt: PromptCounted | Finish, n_output_tokens: int) -> dict[str, int]:

@@ -73,7 +73,7 @@ class MessageEvents:
     def end(self, result: ChatResult) -> bytes:
         """Returns the end, with why it came and all tokens. An answer without a word has an empty block."""
         last = self._within("text", text_block()) if self._index < 0 else b""
-        reason, sequence = stop_of(result.finish)
+        reason, sequence = stop_of(result.finish, self._asked.request.sampling.max_tokens)
         delta = {"stop_reason": reason, "stop_sequence": sequence, **NOTHING}
         return (
             last
