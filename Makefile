@@ -40,6 +40,7 @@ format: $(DEV_STAMP)
 docs: $(DEV_STAMP)
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m deploy.monitoring.dashboard
+	$(BIN)/python -m deploy.sbom
 
 # The documentation as a site, in build/site; a link that leads nowhere fails.
 site: $(DEV_STAMP)
@@ -71,6 +72,8 @@ lock: $(BIN)/python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  $(addprefix --no-emit-package ,$(TORCH_PACKAGES)) \
 	  pyproject.toml --extra onnx --extra nf4 --extra documents --extra ocr --extra gguf --extra audio requirements/dev.in --output-file requirements/dev.txt
+	$(MAKE) --no-print-directory $(DEV_STAMP)
+	$(BIN)/python -m deploy.sbom --look-up
 
 clean:
 	rm -rf $(VENV)

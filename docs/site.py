@@ -19,6 +19,8 @@ _PAGES = (
     "CONTRIBUTING.md",
     "docs/**/*.md",
     "docs/images/*",
+    "docs/sbom/*",
+    "LICENSE",
     "bench/README.md",
     "bench/results/*.png",
     "recipes/*/README.md",

@@ -289,10 +289,11 @@ async def test_its_end_is_the_runners(model: Path, program: Path, which: int) ->
         writing = asyncio.create_task(write(runner, ask(max_tokens=400, temperature=1.0)))
         await asyncio.sleep(0)
         os.kill(processes[which].pid, signal.SIGKILL)
-        with pytest.raises(RunnerCrashed):
+        with contextlib.suppress(RunnerCrashed):  # unless the answer was quicker
             await writing
         until(lambda: not any(process.is_running() for process in processes))
-        assert not runner.is_alive
+        with pytest.raises(RunnerCrashed):
+            await write(runner, ask())
     assert reasons == [f"ended (exit code {os.EX_SOFTWARE})"]
 
 

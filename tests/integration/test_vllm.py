@@ -27,6 +27,7 @@ from tests.support.server import RunningServer, leases, loaded, until
 from tests.support.tiny_rerank import load_spec
 from tests.support.tiny_writer import N_POSITIONS, save_writer
 from tests.support.vllm_server import build, told_to
+from tests.support.words import Words
 from turbov2.backends.huggingface import HuggingFaceBackend
 from turbov2.backends.vllm.checkpoint import read_prompts
 from turbov2.backends.vllm.devices import environment_of
@@ -81,8 +82,8 @@ class Played:
         self.log = log
 
     async def write(self, task: GenerateTask) -> tuple[str, Finish]:
-        pieces: list[str] = []
-        finish = await self.runner.generate(task, (), pieces.append)
+        pieces = Words()
+        finish = await self.runner.generate(task, (), pieces.take)
         return "".join(pieces), finish
 
     def asked(self) -> dict[str, Any]:
@@ -303,9 +304,9 @@ def text_of(told: dict[str, Any]) -> str:
 
 @needs_vllm
 def test_greedy_text_is_torchs(server: RunningServer, folder: Path) -> None:
-    pieces: list[str] = []
+    pieces = Words()
     own = HuggingFaceBackend(load_spec(folder, "huggingface"))
-    finish = own.generate(ask(max_tokens=N_TOKENS), [], pieces.append, lambda: False)
+    finish = own.generate(ask(max_tokens=N_TOKENS), [], pieces.take, lambda: False)
     told = post(server)
     assert text_of(told) == "".join(pieces)
     usage = told["usage"]
