@@ -37,6 +37,15 @@ def ls(path: str) -> str:
     return f"files of {path}"
 
 
+def cat(path: str) -> str:
+    """Reads a file.
+
+    Args:
+        path: where
+    """
+    return f"text of {path}"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with chats.chat_server(tmp_path_factory.mktemp("tool-clients")) as running:
@@ -132,6 +141,26 @@ class TestOllama:
         messages += [{"role": "tool", "tool_name": "ls", "content": ls(**call.function.arguments)}]
         final = ollama_client.chat(AGENT, messages, tools=[ls], think=False)
         assert (final.message.content or "").endswith('ls({"path":"a"}) ls: files of a')
+
+    @pytest.mark.parametrize("is_named", [True, False])
+    def test_several_results(self, ollama_client: ollama.Client, is_named: bool) -> None:
+        """Its calls have no ids: a result names its tool, or is of the next call in order."""
+        lines = [CALL, 'CALL cat {"path": "b"}', 'CALL ls {"path": "c"}']
+        tools = [ls, cat]
+        answer = ollama_client.chat(
+            AGENT, [{"role": "user", "content": "\n".join(lines)}], tools=tools, think=False
+        )
+        calls = [call.function for call in answer.message.tool_calls or ()]
+        results = [(call.name, {"ls": ls, "cat": cat}[call.name](**call.arguments)) for call in calls]
+        told = [
+            {"role": "tool", "content": text, **({"tool_name": name} if is_named else {})}
+            for name, text in results
+        ]
+        if is_named:
+            told.insert(0, told.pop(1))
+        messages: list[Any] = [{"role": "user", "content": "go"}, answer.message, *told]
+        final = ollama_client.chat(AGENT, messages, tools=tools, think=False)
+        assert (final.message.content or "").endswith("ls: files of a cat: text of b ls: files of c")
 
     def test_streamed(self, ollama_client: ollama.Client) -> None:
         parts = list(ollama_client.chat(AGENT, [{"role": "user", "content": CALL}], tools=[ls], stream=True))
