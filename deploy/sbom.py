@@ -75,7 +75,7 @@ the models of the catalogue. The same for machines, as CycloneDX: [cpu](sbom/cpu
 
 ## Packages
 
-{cpu} in the CPU image and {cuda} in the one for CUDA, in the versions of [requirements/](../requirements).
+{cpu} in the CPU image and {cuda} in the one for CUDA, in the versions of requirements/.
 Licences are what each package says of itself, in SPDX's words.
 
 | Package | Version | Licence | Images | Its wheel also carries |
