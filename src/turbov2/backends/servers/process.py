@@ -90,9 +90,10 @@ class ServerProcess:
             os._exit(os.EX_SOFTWARE)
 
     def _clear(self) -> None:
-        """Afterwards nothing is left that the server has started, some of which tidies up behind it."""
+        """Afterwards nothing is left of the server's group, which is given time to tidy up."""
         deadline_s = time.monotonic() + _TIDY_S
         with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGTERM)
             while time.monotonic() < deadline_s:
                 os.killpg(self._process.pid, 0)
                 time.sleep(_LOOK_S)
