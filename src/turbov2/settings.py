@@ -206,7 +206,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("vllm_tensor_parallel_size", "VLLM_TENSOR_PARALLEL_SIZE", "1", "devices", _integer(1, 64),
             "CUDA devices that a vLLM spreads a model over: the model's own and those that follow it."),
     Setting("vllm_max_model_len", "VLLM_MAX_MODEL_LEN", "0", "tokens", _integer(0, 100_000_000),
-            "Tokens of a prompt and its answer in a vLLM; 0: as the model says."),
+            "Most tokens of a prompt and its answer in a vLLM; 0: as the model says."),
     Setting("vllm_max_num_seqs", "VLLM_MAX_NUM_SEQS", "64", "answers", _integer(1, 1024),
             "Answers that a vLLM writes at a time; more wait."),
     Setting("vllm_dtype", "VLLM_DTYPE", "auto", "name", _one_of("auto", "half", "float16", "bfloat16",

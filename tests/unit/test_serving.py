@@ -10,7 +10,7 @@ import pytest
 
 from turbov2.catalog import Catalog, PathWeights, RemoteWeights
 from turbov2.catalog.catalog import CatalogError
-from turbov2.engine.serving import serving_of
+from turbov2.engine.serving import serving_of, unused
 from turbov2.errors import ModelNotFound
 from turbov2.settings import SettingsError, load_settings
 
@@ -75,6 +75,7 @@ def test_a_model_may_have_another_name_there() -> None:
     [
         ({"LLM_BACKEND": "vllm_remote"}, "LLM_BACKEND=vllm_remote needs VLLM_REMOTE_URL"),
         ({"LLM_BACKEND": "remote_openai"}, "LLM_BACKEND=remote_openai needs REMOTE_OPENAI_URL"),
+        ({"LLM_BACKEND": "vllm_local"}, "LLM_BACKEND=vllm_local needs TURBOV2_VLLM_PYTHON"),
         ({"LLM_BACKEND": "bitnet"}, "LLM_BACKEND=bitnet needs BITNET_PATH"),
         (
             {"LLM_BACKEND": "bitnet", "BITNET_PATH": "/path/to/BitNet"},
@@ -136,6 +137,46 @@ def test_a_key_goes_to_its_own_server_alone(tmp_path: Path) -> None:
     }
     elsewhere = catalog(write(tmp_path, table + 'model = "m"\nbase_url = "http://other/v1"\n'), **env)
     assert elsewhere.resolve("far").options == options | {"base_url": "http://other/v1"}
+
+
+def test_variables_that_nothing_heeds_are_named() -> None:
+    def said(**env: str) -> list[str]:
+        settings = load_settings(env)
+        return unused(settings, Catalog.load(None, {}, (), serving_of(settings)))
+
+    assert said() == []
+    told = said(VLLM_REMOTE_URL=URL, VLLM_REMOTE_API_KEY="k", VLLM_DTYPE="half", BITNET_THREADS="2")
+    assert [line.partition(";")[0] for line in told] == [
+        "no model runs with vllm_local, so nothing heeds VLLM_DTYPE",
+        "no model runs with vllm_remote, so nothing heeds VLLM_REMOTE_URL, VLLM_REMOTE_API_KEY",
+    ]
+    assert said(LLM_BACKEND="vllm_remote", VLLM_REMOTE_URL=URL) == []
+    [line] = said(LLM_BACKEND="vllm_remote", VLLM_REMOTE_URL=URL, HF_LOAD_4BIT="true")
+    assert "no model runs with huggingface, so nothing heeds HF_LOAD_4BIT" in line
+
+
+def test_what_users_of_the_system_before_this_one_have_set_still_starts() -> None:
+    env = {
+        "LLM_BACKEND": "huggingface",
+        "HF_QUANTIZATION": "bitsandbytes",
+        "HF_LOAD_4BIT": "true",
+        "HF_FLASH_ATTENTION": "true",
+        "VLLM_GPU_MEMORY_UTILIZATION": "0.90",
+        "VLLM_TENSOR_PARALLEL_SIZE": "1",
+        "VLLM_MAX_MODEL_LEN": "32768",
+        "BITNET_PATH": "/path/to/BitNet",
+        "BITNET_MODEL_PATH": "/path/to/model.gguf",
+        "BITNET_THREADS": "4",
+    }
+    models = catalog(**env)
+    assert models.resolve(CODER).options == {"quantization": "nf4", "attention": "flash_attention_2"}
+    assert models.resolve("bitnet-2b").options == {"path": "/path/to/BitNet", "n_threads": 4}
+    moved = catalog(**env | {"LLM_BACKEND": "vllm_local", "TURBOV2_VLLM_PYTHON": sys.executable}).resolve(
+        CODER
+    )
+    assert (moved.backend, moved.extra, moved.runner) == ("vllm_local", "vllm", "process")
+    told = ("gpu_memory_utilization", "tensor_parallel_size", "max_model_len", "python")
+    assert [moved.options[name] for name in told] == [0.9, 1, 32768, sys.executable]
 
 
 def test_keys_of_servers_are_not_shown() -> None:

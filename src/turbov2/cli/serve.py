@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,7 @@ def serve(
     """
     # Before NumPy comes: a fork stops OpenBLAS's helpers, and a product that waits for them never ends.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    from turbov2.engine.serving import unused
     from turbov2.engine.shelf import load_catalog
     from turbov2.obs.logs import configure_logs
     from turbov2.server.run import serve as run_server
@@ -66,6 +68,8 @@ def serve(
     configure_logs(settings.log_level, settings.log_format)
     catalog = load_catalog(settings)
     _check_names(settings, catalog)
+    for line in unused(settings, catalog):
+        logging.getLogger("turbov2").warning(line)
     bound = _listen(settings)
     if settings.log_format == "console":
         _print_banner(settings, bound.getsockname()[1])

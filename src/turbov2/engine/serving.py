@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from turbov2.backends.registry import BACKENDS, program_of
-from turbov2.catalog import Serving
-from turbov2.settings import Settings, SettingsError
+from turbov2.catalog import Catalog, Serving
+from turbov2.settings import SETTINGS, Settings, SettingsError
 
+_PREFIXES = (
+    ("hf_", "huggingface"),
+    ("vllm_remote_", "vllm_remote"),
+    ("remote_openai_", "remote_openai"),
+    ("vllm_", "vllm_local"),
+)  # of fields of settings, and whose they are
 # LLM_BACKEND → the setting without which nothing of it can run, and what it has to name.
 _NEEDED = {
     "vllm_local": ("vllm_python", "TURBOV2_VLLM_PYTHON", "the Python of an environment that has vLLM"),
@@ -33,6 +39,21 @@ def serving_of(settings: Settings) -> Serving:
     )
     _check(settings, serving)
     return serving
+
+
+def unused(settings: Settings, catalog: Catalog) -> list[str]:
+    """Returns a sentence for each backend whose variables are set, and which runs no model."""
+    running = {spec.backend for spec in catalog}
+    idle: dict[str, list[str]] = {}
+    for setting in SETTINGS:
+        backend = next((each for prefix, each in _PREFIXES if setting.field.startswith(prefix)), "")
+        if backend and backend not in running and settings.sources[setting.field] != "default":
+            idle.setdefault(backend, []).append(setting.variable)
+    return [
+        f"no model runs with {backend}, so nothing heeds {', '.join(variables)}; LLM_BACKEND={backend}, or "
+        "`backend` in the models file, would have one do so"
+        for backend, variables in idle.items()
+    ]
 
 
 def _check(settings: Settings, serving: Serving) -> None:

@@ -37,15 +37,14 @@ def read_prompts(spec: LoadSpec) -> TokenPrompts:
 
 
 def n_context(spec: LoadSpec, asked: int | None) -> int:
-    """Returns how many tokens a prompt and its answer may have: as asked, else as the catalogue says.
-
-    Never more than the checkpoint was made for. Raises: LoadFailed where nobody says.
+    """Returns how many tokens a prompt and its answer may have: the least of what was asked, of what the
+    catalogue says and of what the checkpoint was made for. Raises: LoadFailed where nobody says.
     """
     config = _read(_file_of(spec, "config.json"))
     made_for = config.get("max_position_embeddings") or config.get("text_config", {}).get(
         "max_position_embeddings"
     )
-    lengths = [each for each in (asked or spec.max_tokens, made_for) if isinstance(each, int)]
+    lengths = [each for each in (asked, spec.max_tokens, made_for) if isinstance(each, int)]
     if not lengths:
         raise LoadFailed("config.json has no max_position_embeddings; set VLLM_MAX_MODEL_LEN or max_tokens")
     return min(lengths)
