@@ -34,7 +34,7 @@ def test_pieces_of_many_threads_come_whole_and_in_order() -> None:
         while n_ended < N_THREADS:
             message, buffers = frames.receive_frame(stream)
             if isinstance(message, say.Piece):
-                told[message.op_id].append(message.text)
+                told[message.op_id].append(message.written)
             else:
                 np.testing.assert_array_equal(buffers[0], rows)
                 n_ended += 1
