@@ -299,6 +299,7 @@ def test_other_precisions_write(folders: dict[Family, Path], options: dict[str, 
         pytest.importorskip("bitsandbytes", reason="runs in 4 bits: needs bitsandbytes")
     backend = HuggingFaceBackend(load_spec(folders["qwen2"], "huggingface", options=options))
     assert backend.loaded.dtype == dtype
+    assert backend.loaded.n_slots > 1
     text, finish = write(backend, ask())
     assert (bool(text), finish.n_output_tokens > 1) == (True, True)
     assert text == text_of(backend, generated(backend, do_sample=False))

@@ -16,7 +16,7 @@ from tests.support.words import Words
 from turbov2.backends.huggingface import HuggingFaceBackend
 from turbov2.types import Finish, GenerateTask, PromptMessage, Sampling, TextPart
 
-Family = Literal["qwen2", "llama"]
+Family = Literal["qwen2", "llama", "gemma", "gpt2", "mixtral", "phi", "qwen3"]
 
 N_POSITIONS = 512
 QUESTION = "What is near the station? 機械学習は面白い。"
@@ -57,12 +57,9 @@ def save_writer(
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(template)
     n_vocabulary = tokenizer.get_vocab_size() + 21  # as makers round it up
-    config_class, model_class = {
-        "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
-        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
-    }[family]
+    sizes = _SIZES | {"vocab_size": n_vocabulary, "tie_word_embeddings": True} | sizes
     torch.manual_seed(7)
-    model = model_class(config_class(vocab_size=n_vocabulary, tie_word_embeddings=True, **_SIZES | sizes))
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(family, **sizes))
     end = "<|im_end|>" if tokenizer_family == "qwen" else "<|eot_id|>"
     model.generation_config.eos_token_id = tokenizer.token_to_id(end)
     model.save_pretrained(folder)

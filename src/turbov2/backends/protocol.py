@@ -74,7 +74,7 @@ class Looker(Backend, Protocol):
 
 @runtime_checkable
 class Generator(Backend, Protocol):
-    """A backend that writes text, one answer at a time."""
+    """A backend that writes text: as many answers at a time as `loaded.n_slots` says, a thread each."""
 
     def generate(
         self,

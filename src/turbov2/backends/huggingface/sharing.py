@@ -15,7 +15,7 @@ from turbov2.backends.torch_models import TorchModel
 
 logger = logging.getLogger(__name__)
 
-_TRIAL = ((1, 2, 3, 4, 5, 6, 7), (9, 8, 7, 6, 5))  # token ids; of each all but the last are read first
+_TRIAL = ((1, 2, 3, 4, 5, 6, 7), (9, 8, 7, 6, 5))  # token ids
 # Of the scores' own spread. Rounding moves them by less, a wrong position or neighbour by far more.
 _TOLERANCE = {torch.float32: 1e-3}
 _COARSE_TOLERANCE = 0.1
@@ -31,10 +31,8 @@ def open_slots(model: TorchModel, n_context: int, n_asked: int | None) -> list[S
     if not _is_plain(model.module):
         return []
     with model.computing():
-        alone = [_scores_alone(model.module, ids) for ids in _TRIAL]
-        model.module.config._attn_implementation = SIDE_BY_SIDE
         tried = [Slot(len(ids)) for ids in _TRIAL]
-        if not _is_alike(model.module, tried, alone):
+        if not _is_alike(model.module, tried):
             logger.warning("this model's answers cannot be written side by side: it writes one at a time")
             model.module.config._attn_implementation = "sdpa"
             return []
@@ -61,10 +59,16 @@ def _scores_alone(module: Any, ids: tuple[int, ...]) -> torch.Tensor:
     return scores.float()
 
 
-def _is_alike(module: Any, slots: list[Slot], alone: list[torch.Tensor]) -> bool:
-    """Returns whether answers that are read side by side, in two steps, get the scores they get alone."""
+def _is_alike(module: Any, slots: list[Slot]) -> bool:
+    """Returns whether answers that are read side by side, in three steps, get the scores they get alone.
+
+    Afterwards the model has the attention for it.
+    """
     try:
-        _read(module, slots, [(0, len(ids) - 1) for ids in _TRIAL])
+        alone = [_scores_alone(module, ids) for ids in _TRIAL]
+        module.config._attn_implementation = SIDE_BY_SIDE
+        _read(module, slots, [(0, 2) for ids in _TRIAL])
+        _read(module, slots, [(2, len(ids) - 3) for ids in _TRIAL])
         together = _read(module, slots, [(len(ids) - 1, 1) for ids in _TRIAL])
     except Exception:
         logger.exception("a forward of several answers failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,8 +15,11 @@ from turbov2.backends.huggingface.attention import Slot, part_of, read
 from turbov2.backends.torch_models import TorchModel
 from turbov2.backends.torch_writing import Cancelled, Writing, heeding
 
-# Tokens of prompts that a step reads; fewer beside answers, whose next token waits for them.
-_PIECE, _PIECE_BESIDE = 512, 32
+logger = logging.getLogger(__name__)
+
+_PIECE = 512  # tokens of prompts that a step reads
+# Beside answers, whose next token waits for them. A CPU takes for 64 about as long as eight answers' step.
+_CPU_PIECE_BESIDE = 64
 # Chooses of the prompt and the answer so far, `[1, n]`, and the next token's scores, `[1, v]`.
 Choose = Callable[[torch.Tensor, torch.Tensor], int]
 
@@ -120,18 +124,12 @@ class Steps:
         return not self._is_closed
 
     def _turns(self) -> list[Turn]:
-        """Returns what the next step reads: the last token of each answer, and a piece of prompts."""
-        is_beside = any(answer.n_unread == 1 for answer in self._slots)
-        n_left = _PIECE_BESIDE if is_beside else _PIECE
-        turns = []
-        for answer in self._slots:
-            n_tokens = answer.n_unread
-            if n_tokens > 1:
-                n_tokens = min(n_tokens, n_left)
-                n_left -= n_tokens
-            if n_tokens:
-                turns.append(Turn(answer, n_tokens))
-        return turns
+        """Returns what the next step reads: the last token of each answer, and as much of each prompt."""
+        n_reading = sum(answer.n_unread > 1 for answer in self._slots)
+        is_beside = n_reading < len(self._slots)
+        n_piece = _CPU_PIECE_BESIDE if is_beside and self._model.device.type == "cpu" else _PIECE
+        n_most = max(1, n_piece // max(1, n_reading))
+        return [Turn(answer, min(answer.n_unread, n_most)) for answer in self._slots]
 
     def _step(self, turns: Sequence[Turn]) -> None:
         try:
@@ -141,7 +139,11 @@ class Steps:
         except Exception as error:
             if len(turns) == 1:
                 turns[0].answer.fail(error)
-            for turn in turns if len(turns) > 1 else ():  # finds the one at fault
+                return
+            logger.warning(
+                "a step of %d answers failed (%s): each goes alone", len(turns), type(error).__name__
+            )
+            for turn in turns:
                 self._step([turn])
             return
         for turn, row in zip(turns, scores.split(1), strict=True):
