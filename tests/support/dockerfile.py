@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# What the official Python images set themselves.
+_OF_IMAGES = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -61,7 +64,7 @@ def read_stages(path: Path, arguments: Mapping[str, str] | None = None) -> list[
         if name == "FROM":
             base, _, alias = expand(text, before_stages).partition(" AS ")
             stages.append(Stage(alias.strip(), base.strip()))
-            here = dict(environments.get(base.strip(), {}))
+            here = dict(environments.get(base.strip(), _OF_IMAGES))
             environments[alias.strip()] = here
             continue
         if name == "ARG":
