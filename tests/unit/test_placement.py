@@ -128,7 +128,6 @@ def test_the_build_of_another_pythons_torch_is_told_by_its_file(tmp_path: Path) 
 
 
 def test_programs_are_found_in_their_folder_or_by_their_name(tmp_path: Path) -> None:
-    assert registry.program_of("bitnet", {}) is None
     assert registry.program_of("bitnet", {"path": str(tmp_path)}) is None
     for place in ("llama-server", "build/bin/llama-server"):
         program = tmp_path / place
@@ -138,3 +137,12 @@ def test_programs_are_found_in_their_folder_or_by_their_name(tmp_path: Path) -> 
         program.chmod(0o755)
         for named in (tmp_path, program):
             assert registry.program_of("bitnet", {"path": str(named)}) == program
+
+
+@pytest.mark.parametrize("options", [{}, {"path": ""}])
+def test_no_program_is_taken_from_the_folder_that_the_server_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
+) -> None:
+    (tmp_path / "llama-server").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    assert registry.program_of("bitnet", options) is None

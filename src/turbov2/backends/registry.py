@@ -106,7 +106,10 @@ def missing_modules(backend: str) -> tuple[str, ...]:
 def program_of(backend: str, options: Mapping[str, Any]) -> Path | None:
     """Returns the program that the backend runs, None where it is not."""
     entry = BACKENDS[backend]
-    named = Path(str(options.get(entry.program, ""))).expanduser().absolute()
+    said = str(options.get(entry.program, ""))
+    if not said:  # as a path this is the folder that the server was started in
+        return None
+    named = Path(said).expanduser().absolute()
     found = [named, *(named / place for place in entry.places)]
     return next((path for path in found if path.is_file() and os.access(path, os.X_OK)), None)
 
