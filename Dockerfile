@@ -53,9 +53,9 @@ ENV PATH=/opt/turbov2/bin:${PATH} \
     HF_HOME=/var/lib/turbov2/hub \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
+# Models, jobs and sound on its way: all that the server writes, but for /tmp. Mount a volume there. It is not declared
+# as one, for Railway's builder refuses images that do.
 WORKDIR /var/lib/turbov2
-# Models, jobs and sound on its way: all that the server writes, but for /tmp.
-VOLUME /var/lib/turbov2
 EXPOSE 11435
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
 import http.client, os, sys; \

@@ -69,8 +69,8 @@ def test_its_profiles_are_the_cpu_and_the_monitoring() -> None:
 def test_the_server_gets_settings_its_volume_and_time_to_stop(name: str) -> None:
     service = compose()["services"][name]
     assert_settings(variable.partition("=")[0] for variable in service["environment"])
-    (volume,) = [line for stage in chain(read_stages(ROOT / "Dockerfile")) for line in stage.all("VOLUME")]
-    assert service["volumes"] == [f"turbov2:{volume.text}"]
+    folder = [line for stage in chain(read_stages(ROOT / "Dockerfile")) for line in stage.all("WORKDIR")][-1]
+    assert service["volumes"] == [f"turbov2:{folder.text}"]
     assert parse_duration_s(service["stop_grace_period"]) > load_settings({}).drain_s
 
 

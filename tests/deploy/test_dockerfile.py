@@ -56,12 +56,12 @@ def test_it_runs_as_a_user_of_its_own_who_owns_the_volume_alone() -> None:
     uid, _, gid = user.partition(":")
     (make,) = [run.text for stage in stages for run in stage.all("RUN")]
     assert f"--uid {uid} --gid {gid}" in make
-    volume = last(stages, "VOLUME")
+    volume = last(stages, "WORKDIR")
     assert f"--owner {uid} --group {gid}" in make
     assert make.rstrip().endswith(volume)
     owned = environment(stages)
     assert all(owned[name].startswith(volume) for name in ("HOME", "TURBOV2_HOME", "HF_HOME"))
-    assert last(stages, "WORKDIR") == volume
+    assert not [line for stage in stages for line in stage.all("VOLUME")]  # Railway refuses it
 
 
 @pytest.mark.parametrize("target", ["", "bitnet"])

@@ -102,9 +102,9 @@ def test_it_runs_as_the_images_user_with_a_read_only_root() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    (volume,) = [line.text for stage in stages for line in stage.all("VOLUME")]
+    folder = [line.text for stage in stages for line in stage.all("WORKDIR")][-1]
     mounts = {mount["mountPath"] for mount in server(objects)["volumeMounts"]}
-    assert mounts == {volume, "/tmp"}
+    assert mounts == {folder, "/tmp"}
     assert pod(objects)["automountServiceAccountToken"] is False
 
 
