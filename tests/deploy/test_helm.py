@@ -20,7 +20,7 @@ from tests.support.deployment import (
     tool,
 )
 from tests.support.dockerfile import chain, read_stages
-from turbov2.settings import load_settings
+from turbov2.settings import SETTINGS, load_settings
 
 CHART = ROOT / "deploy" / "helm" / "turbov2"
 NAME = "retrieval-turbov2"
@@ -32,6 +32,7 @@ ALL = (
     "settings.TURBOV2_KEEP_ALIVE=30m",
     "settings.TURBOV2_MAX_QUEUE=2000000",
     "settings.TURBOV2_CONSOLE=false",
+    "settings.REMOTE_OPENAI_URL=https://models.example/v1",
     "secrets.EMBEDDINGS_API_KEY.name=keys",
     "secrets.EMBEDDINGS_API_KEY.key=retrieval",
     "image.pullSecrets[0].name=registry",
@@ -230,3 +231,20 @@ def test_kubernetes_would_take_its_objects(changes: tuple[str, ...]) -> None:
     for (kind, _), thing in render(*changes).items():
         if kind != "ServiceMonitor":  # the operator's, not Kubernetes' own
             validate.validate(thing, "1.35", strict=True)
+
+
+def test_every_setting_but_those_of_the_image_may_be_set() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    names = schema["properties"]["settings"]["propertyNames"]
+    taken = {
+        setting.variable
+        for setting in SETTINGS
+        if re.search(names["pattern"], setting.variable) and setting.variable not in names["not"]["enum"]
+    }
+    # Address and folder are the chart's; the key comes from `secrets`.
+    assert {setting.variable for setting in SETTINGS} - taken == {
+        "HOST",
+        "PORT",
+        "EMBEDDINGS_API_KEY",
+        "TURBOV2_HOME",
+    }
