@@ -189,6 +189,7 @@ async def test_what_vllm_is_started_with(folder: Path, python: Path, tmp_path: P
         "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:/nowhere",
         "VLLM_API_KEY": "k",
         "VLLM_MAX_MODEL_LEN": "1",
+        "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "9",
     }
     async with played(spec_of(folder, python, **options), tmp_path / "log", "", **variables) as vllm:
         told = told_to(vllm.log)[0]
@@ -207,6 +208,7 @@ async def test_what_vllm_is_started_with(folder: Path, python: Path, tmp_path: P
         }
         assert {"--enforce-eager", "--no-enable-prefix-caching"} < set(arguments)
         assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
+        assert environment["VLLM_MAX_AUDIO_CLIP_FILESIZE_MB"] == "9"  # vLLM's own
         assert environment["CUDA_VISIBLE_DEVICES"] == ""
         assert environment["VLLM_NO_USAGE_STATS"] == environment["HF_HUB_OFFLINE"] == "1"
         assert not {"PYTHONPATH", "VLLM_API_KEY", "VLLM_MAX_MODEL_LEN"} & set(environment)

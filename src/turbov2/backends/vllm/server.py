@@ -23,7 +23,9 @@ _MAX_SAID_CHARS = 500  # in the log
 _MODULE = "vllm.entrypoints.openai.api_server"
 _EVENT, _END = b"data: ", b"[DONE]"
 # What would lead another Python to packages of ours; what vLLM would take for its own, and is not.
-_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY", "VLLM_REMOTE_", "VLLM_MAX_") + (
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY", "VLLM_REMOTE_") + (
+    "VLLM_MAX_MODEL_LEN",
+    "VLLM_MAX_NUM_SEQS",
     "VLLM_GPU_MEMORY_UTILIZATION",
     "VLLM_TENSOR_PARALLEL_SIZE",
     "VLLM_DTYPE",
