@@ -32,7 +32,7 @@ from turbov2.backends.huggingface import HuggingFaceBackend
 from turbov2.backends.vllm.checkpoint import read_prompts
 from turbov2.backends.vllm.devices import environment_of
 from turbov2.backends.vllm.options import VllmOptions
-from turbov2.errors import InputTooLong, InvalidRequest, LoadFailed, RunnerCrashed
+from turbov2.errors import InferenceFailed, InputTooLong, InvalidRequest, LoadFailed, RunnerCrashed
 from turbov2.runners.process import ProcessRunner
 from turbov2.types import (
     Finish,
@@ -256,6 +256,15 @@ async def test_a_vllm_that_ends_in_an_answer_ends_its_runner(
         with pytest.raises(RunnerCrashed):
             await vllm.write(ask())
         assert vllm.runner.end_reason == f"ended (exit code {os.EX_SOFTWARE})"
+
+
+async def test_an_answer_that_vllm_gives_up_is_no_whole_one(
+    folder: Path, python: Path, tmp_path: Path
+) -> None:
+    async with played(spec_of(folder, python), tmp_path / "log", "aborting") as vllm:
+        with pytest.raises(InferenceFailed, match="broke off"):
+            await vllm.write(ask())
+        assert vllm.runner.is_alive
 
 
 async def test_a_grammar_that_vllm_refuses_is_the_requests(

@@ -1,7 +1,8 @@
 """Plays a Python with vLLM: the same arguments and routes, and answers that repeat the prompt's tokens.
 
 STAND_IN makes it misbehave: "failing" to start, "refusing" grammars, "breaking" an answer off and ending,
-with an "engine" that fails and takes it along. STAND_IN_LOG: a file that gets a line for what it was asked.
+"aborting" one, with an "engine" that fails and takes it along. STAND_IN_LOG: a file that gets a line for what
+it was asked.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._tell({"error": {"message": "EngineCore encountered an issue.", "code": 500}})
                 threading.Timer(0.2, os._exit, [0]).start()
                 return
+            if mode == "aborting" and number == 2:
+                self._tell({"choices": [{"index": 0, "token_ids": [], "finish_reason": "abort"}]})
+                break
             is_last = number == len(token_ids) - is_cut
             reason = ("length" if is_cut else "stop") if is_last else None
             self._tell({"choices": [{"index": 0, "token_ids": [token_id], "finish_reason": reason}]})

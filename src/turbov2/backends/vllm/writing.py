@@ -77,7 +77,7 @@ class Writing:
             token_ids = token_ids[:-1]  # what ends an answer is not of it
         for token_id in token_ids:
             self._tell(self._stops.add(self._detokenizer.add(token_id)))
-        if choice.finish_reason is not None:
+        if choice.finish_reason in ("stop", "length"):  # others, as "abort", say that vLLM gave it up
             self._reason = "length" if choice.finish_reason == "length" else "stop"
 
     def _tell(self, text: str) -> None:
