@@ -57,6 +57,7 @@ def test_where_transformers_looks(tmp_path: Path) -> None:
         ({"tokenizer_config.json": named}, ("tools",)),
         ({"tokenizer_config.json": "[1]"}, ()),
         ({"tokenizer_config.json": "{"}, ()),
+        ({"tokenizer_config.json": "[" * 200_000}, ()),
         ({}, ()),
     ):
         assert abilities_of("vlm", saved(tmp_path, **files), {}) == told, files

@@ -125,6 +125,8 @@ ROW = 3 * 2 * 64 * 2  # numbers of a token
         ({"layer_types": ["full_attention", "linear_attention"]}, {}, 0),
         ({"num_attention_heads": 0}, {}, 0),
         ({"num_hidden_layers": "many"}, {}, 0),
+        ({"num_hidden_layers": float("inf")}, {}, 0),
+        ({"num_hidden_layers": -2}, {}, 0),
     ],
 )
 def test_slots_caches_come_on_top_for_transformers(
@@ -137,6 +139,12 @@ def test_slots_caches_come_on_top_for_transformers(
         path.write_text(json.dumps(written))
         files = replace(load(path, tensors(tmp_path, weights=ARRAY)), options=options)
         assert estimate_bytes(spec(backend="huggingface"), files) == {"host": 4 * (N_VALUES + n_values)}
+
+
+def test_a_config_that_is_nested_without_end_tells_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("[" * 200_000)
+    assert estimate_bytes(spec(backend="huggingface"), load(path)) == {"host": 0}
 
 
 def test_what_is_no_weights_does_not_count(tmp_path: Path) -> None:

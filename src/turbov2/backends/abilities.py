@@ -57,7 +57,7 @@ def _folder_template(files: Mapping[str, str]) -> str:
 def _object(path: str | None) -> dict[str, Any]:
     try:
         told = json.loads(_text(path)) if path else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

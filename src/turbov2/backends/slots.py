@@ -34,8 +34,8 @@ def cache_bytes(spec: LoadSpec) -> int:
             return 0
         n_context = min(spec.max_tokens or USUAL_CONTEXT, config["max_position_embeddings"])
         context_bytes = n_context * _n_numbers(config) * _item_bytes(spec)
-        return int(context_bytes * (spec.options.get("n_slots") or usual_slots(context_bytes)))
-    except (AttributeError, KeyError, OSError, TypeError, ValueError, ZeroDivisionError):
+        return max(0, int(context_bytes * (spec.options.get("n_slots") or usual_slots(context_bytes))))
+    except (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
         return 0  # a stranger's file; loading the model says what is wrong with it
 
 
