@@ -87,7 +87,7 @@ class Answers:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._waiting: list[bytes | memoryview] = []
         self._is_sending = False
 
@@ -102,10 +102,16 @@ class Answers:
         while parts := self._take():
             frames.send_parts(self._sock, parts)
 
+    def wait(self) -> None:
+        """Returns once all that was said has left."""
+        with self._guard:
+            self._guard.wait_for(lambda: not self._is_sending)
+
     def _take(self) -> list[bytes | memoryview]:
         with self._guard:
             parts, self._waiting = self._waiting, []
             self._is_sending = bool(parts)
+            self._guard.notify_all()
         return parts
 
 
@@ -123,7 +129,7 @@ class Worker:
         self._helpers: list[threading.Thread] = []  # that compute beside the main thread
 
     def serve(self) -> None:
-        """Returns after Stop, with the weights released."""
+        """Returns after Stop, with the weights released and all answers sent."""
         tokenizing = threading.Thread(target=self._serve_tokens, name="tokens", daemon=True)
         tokenizing.start()
         self._answer_all(self._to_compute, self._rest)
@@ -131,6 +137,7 @@ class Worker:
             thread.join()
         if self._backend is not None:
             run_close(self._model, self._backend)
+        self._answers.wait()  # the reader may be sending some, and ends with this process
 
     def receive(self, frame: frames.Frame) -> None:
         """Hands the frame to the thread it is for, or answers it. Called by the reader."""
