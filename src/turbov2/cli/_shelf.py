@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_shelf(settings: Settings) -> Shelf:
-    """Returns every catalogued model as it stands here. Raises: CatalogError."""
+    """Returns every catalogued model as it stands here. Raises: CatalogError, SettingsError."""
     from turbov2.engine import shelf
 
     return shelf.open_shelf(settings, shelf.load_catalog(settings))

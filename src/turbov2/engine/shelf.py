@@ -14,8 +14,8 @@ from turbov2.backends.registry import BACKENDS, missing_modules, program_of
 from turbov2.catalog import Catalog, HubWeights, ModelSpec, PackageWeights, PathWeights
 from turbov2.catalog.weights import Installed, WeightsStore, source_text
 from turbov2.engine.serving import serving_of
-from turbov2.errors import LicenseNotAccepted, ModelNotFound, ModelUnavailable
-from turbov2.settings import Settings, read_secret
+from turbov2.errors import LicenseNotAccepted, ModelNotFound, ModelUnavailable, RequestError
+from turbov2.settings import Settings, SettingsError, read_secret
 from turbov2.types import Ability, LoadSpec, ModelStatus, PullProgress
 from turbov2.types.status import Availability
 
@@ -191,9 +191,12 @@ def load_catalog(settings: Settings) -> Catalog:
 
 
 def open_shelf(settings: Settings, catalog: Catalog) -> Shelf:
-    """Returns the catalogue with the weights these settings keep."""
+    """Returns the catalogue with the weights these settings keep. Raises: SettingsError."""
     store = WeightsStore(settings.home_path)
-    return Shelf(catalog, store, settings.auto_pull, settings.accept_licenses)
+    try:
+        return Shelf(catalog, store, settings.auto_pull, settings.accept_licenses)
+    except RequestError as error:
+        raise SettingsError(f"TURBOV2_ACCEPT_LICENSES: {error.message}") from error
 
 
 def is_pinned(spec: ModelSpec) -> bool:
