@@ -36,6 +36,7 @@ ALL = (
     "secrets.EMBEDDINGS_API_KEY.name=keys",
     "secrets.EMBEDDINGS_API_KEY.key=retrieval",
     "image.pullSecrets[0].name=registry",
+    "networkPolicy.to[0].ports[0].port=8000",
 )
 Objects = dict[tuple[str, str], dict[str, Any]]
 
@@ -187,6 +188,8 @@ def test_only_the_namespace_reaches_it_and_it_reaches_only_what_it_pulls_from() 
     ports = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
     assert ports == {53, 443}
     assert render("networkPolicy.allowPulls=false")["NetworkPolicy", NAME]["spec"]["egress"] == []
+    egress = render("networkPolicy.to[0].ports[0].port=8000")["NetworkPolicy", NAME]["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443, 8000}
 
 
 def test_the_operator_scrapes_each_replica_once_with_the_key() -> None:
