@@ -309,6 +309,26 @@ def test_other_architectures(tmp_path: Path, family: Family) -> None:
     backend.close()
 
 
+@pytest.mark.parametrize("spoilt", [torch.inf, -torch.inf])
+def test_scores_that_leave_no_token_to_draw_fail_one_alone(
+    backend: HuggingFaceBackend,
+    alone: list[str],
+    asker: Asker,
+    monkeypatch: pytest.MonkeyPatch,
+    spoilt: float,
+) -> None:
+    """On CUDA a draw from them would end everything that is computed there."""
+
+    def constraints(task: GenerateTask, prompt: Any) -> list[Any]:
+        return [lambda ids, scores: torch.full_like(scores, spoilt)] if task.schema else []
+
+    monkeypatch.setattr(backend, "_constraints", constraints)
+    failing = asker.ask(replace(ask(QUESTIONS[1], temperature=1.0), schema="{}"))
+    assert asker.ask(ask()).result()[0] == alone[0]
+    with pytest.raises(InferenceFailed, match="no token to draw"):
+        failing.result()
+
+
 ONE_BY_ONE: dict[str, tuple[Family, dict[str, Any]]] = {
     "a sliding window": ("qwen2", {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}),
     "positions by the longest": ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}),

@@ -44,11 +44,15 @@ class Choice:
     def token(self, ids: torch.Tensor, scores: torch.Tensor) -> int:
         """Returns the next token. ids: `[1, n]`, the prompt and the answer; scores: `[1, v]` float32.
 
-        Raises: InferenceFailed for scores that are no numbers, and where a grammar's limits are met.
+        Raises: InferenceFailed for scores that are no numbers, where they leave no token to draw, and where a
+        grammar's limits are met.
         """
         if scores.isnan().any():
             raise InferenceFailed("the model's scores are no numbers: load it with another dtype")
         scores = self._processors(ids, scores)
         if self._is_by_chance:
-            return int(torch.multinomial(scores.softmax(-1), 1, generator=self._generator))
+            chances = scores.softmax(-1)
+            if chances.isnan().any():  # to draw from these on CUDA would fail all answers of this process
+                raise InferenceFailed("the scores leave no token to draw: they overflow, or all are excluded")
+            return int(torch.multinomial(chances, 1, generator=self._generator))
         return int(scores.argmax(-1))
