@@ -20,14 +20,15 @@ class Table:
 
 def number(value: float) -> str:
     """Returns the value with three significant digits, thousands parted."""
-    if value >= 1000:
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def ranged(found: dict[str, float]) -> str:
     """Returns the median with the smallest and largest."""
-    return f"{number(found['median'])} ({number(found['min'])}-{number(found['max'])})"
+    to = "-" if found["min"] >= 0 else " to "
+    return f"{number(found['median'])} ({number(found['min'])}{to}{number(found['max'])})"
 
 
 def verdict(met: bool | None) -> str:
