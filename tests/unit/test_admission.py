@@ -92,6 +92,16 @@ def test_idle_time_does_not_count_as_slow() -> None:
     assert gate.retry_after_s() == pytest.approx(5, rel=0.1)
 
 
+def test_the_counting_of_prompts_does_not_count_as_slow() -> None:
+    clock = Clock()
+    gate = Gate("model 'a'", 1000, 10**9, now_s=clock)
+    for _ in range(30):
+        drain(gate, clock, [gate.admit(10, 0)], 0.1)
+        drain(gate, clock, [gate.admit(0, 10)], 5)
+    gate.admit(500, 0)
+    assert gate.retry_after_s() == pytest.approx(5, rel=0.1)
+
+
 def test_retry_after_stays_between_one_second_and_one_minute() -> None:
     clock = Clock()
     gate = Gate("model 'a'", 10**6, 10**9, now_s=clock)

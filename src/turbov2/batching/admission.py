@@ -53,7 +53,7 @@ class Gate:
         self._parent = parent
         self._setting = setting
         self._now_s = now_s
-        self._n_held = 0  # tickets
+        self._n_held = 0  # tickets for inputs
         self._marked_s = 0.0  # up to here busy time is counted
         self._busy_s = 0.0  # in this window
         self._n_drained = 0  # in this window
@@ -72,9 +72,9 @@ class Gate:
             gate = gate._parent
         gate = self
         while gate is not None:
-            if not gate._n_held:
+            if n_items and not gate._n_held:
                 gate._marked_s = gate._now_s()
-            gate._n_held += 1
+            gate._n_held += bool(n_items)
             gate.n_items += n_items
             gate.n_bytes += n_bytes
             gate = gate._parent
@@ -86,9 +86,11 @@ class Gate:
         return min(max(self.n_items / rate, _MIN_RETRY_S), _MAX_RETRY_S) if rate else _MIN_RETRY_S
 
     def _leave(self, n_items: int, n_bytes: int) -> None:
+        self.n_bytes -= n_bytes
+        if not n_items:
+            return
         self._n_held -= 1
         self.n_items -= n_items
-        self.n_bytes -= n_bytes
         now_s = self._now_s()
         self._n_drained += n_items
         self._busy_s += now_s - self._marked_s
