@@ -38,7 +38,7 @@ def served(
 ) -> tuple[dict[str, Table], dict[str, str]]:
     """Returns the models' tables, and which model answers for which that is not among them any more.
 
-    tables: with the user's file laid over them. own: that file. A backend or weights that it names stay.
+    tables: with the user's file laid over them. own: that file. A backend that it names stays.
     """
     running: dict[str, Table] = {}
     replaced: dict[str, str] = {}
