@@ -216,7 +216,7 @@ def test_what_is_wrong_is_said_in_each_familys_words(pair: Pair) -> None:
 
 def test_a_request_that_the_server_behind_refuses(pair: Pair) -> None:
     body = {"model": AGENT, "messages": [{"role": "user", "content": [IMAGE] * 5}]}
-    assert openai_error(pair.front.http.post(CHAT, json=body), 400)["code"] == "invalid_request"
+    assert openai_error(pair.front.http.post(CHAT, json=body), 400)["code"] == "context_length_exceeded"
 
 
 def test_tokens_are_not_guessed(pair: Pair) -> None:
