@@ -18,15 +18,13 @@ PORT = 11435
 _OF_OTHERS = re.compile(
     r"HF_(HOME|TOKEN|ENDPOINT|HUB_OFFLINE)|HF_MODEL_[A-Z0-9_]+|OTEL_[A-Z_]+|NVIDIA_[A-Z_]+|PATH|HOME"
 )
-# The original's, of the engine that the image's target `bitnet` brings.
-_OF_ENGINES = {"BITNET_PATH"}
 _OURS = re.compile(r"\bturbov2_\w+")
 _SUFFIXES = re.compile(r"_(bucket|sum|count)$")
 
 
 def assert_settings(names: Iterable[str]) -> None:
     """Raises: AssertionError naming variables that no program of the deployment reads."""
-    known = {setting.variable for setting in SETTINGS} | _OF_ENGINES
+    known = {setting.variable for setting in SETTINGS}
     unknown = {name for name in names if name not in known and not _OF_OTHERS.fullmatch(name)}
     assert not unknown, f"no such settings: {sorted(unknown)}"
 
