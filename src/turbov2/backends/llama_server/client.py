@@ -122,10 +122,10 @@ class LlamaClient:
         connection = Connection(self._address, self._key)
         self._answering[connection] = is_cancelled
         try:
-            response = connection.post(route, body)
-            if response.status != http.client.OK:
-                raise Refused(_problem_in(response.read()))
-            yield connection, response
+            with connection.post(route, body) as response:  # which holds the socket where it closes behind it
+                if response.status != http.client.OK:
+                    raise Refused(_problem_in(response.read()))
+                yield connection, response
         finally:
             del self._answering[connection]
             connection.close()
