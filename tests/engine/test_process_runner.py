@@ -266,9 +266,9 @@ def test_a_cancel_reaches_a_backend_that_waits_for_its_library(monkeypatch: pyte
         serving.receive(frames.Frame(messages.Generate(2), arrays.pack_prompt(task, ())))
         assert backend.is_writing.wait(10)
         serving.receive(frames.Frame(messages.Cancel(2)))
-        stream = ours.makefile("rb")
-        assert frames.receive_frame(stream).message == messages.LoadedReply(1, backend.loaded)
-        assert frames.receive_frame(stream).message == messages.FinishReply(2, Finish("cancelled", 1, 0))
+        with ours.makefile("rb") as stream:
+            assert frames.receive_frame(stream).message == messages.LoadedReply(1, backend.loaded)
+            assert frames.receive_frame(stream).message == messages.FinishReply(2, Finish("cancelled", 1, 0))
         serving.receive(frames.Frame(messages.Stop()))
         thread.join(10)
 
