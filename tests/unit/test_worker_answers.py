@@ -29,10 +29,9 @@ def test_pieces_of_many_threads_come_whole_and_in_order() -> None:
 
     told: dict[int, list[str]] = defaultdict(list)
     n_ended = 0
-    with ThreadPoolExecutor(N_THREADS) as pool, ours, theirs:
+    with ThreadPoolExecutor(N_THREADS) as pool, ours, theirs, ours.makefile("rb") as stream:
         for op_id in range(N_THREADS):
             pool.submit(write, op_id)
-        stream = ours.makefile("rb")
         while n_ended < N_THREADS:
             message, buffers = frames.receive_frame(stream)
             if isinstance(message, say.Piece):
