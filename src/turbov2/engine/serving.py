@@ -31,7 +31,7 @@ def serving_of(settings: Settings) -> Serving:
         options={
             "huggingface": settings.huggingface_options(),
             "vllm_local": _vllm_local(settings),
-            "vllm_remote": _vllm_remote(settings),
+            "vllm_remote": _remote(settings, "vllm_remote"),
             "remote_openai": _remote_openai(settings),
             "bitnet": _bitnet(settings),
         },
@@ -86,27 +86,24 @@ def _vllm_local(settings: Settings) -> dict[str, Any]:
     return options | ({"max_model_len": settings.vllm_max_model_len} if settings.vllm_max_model_len else {})
 
 
-def _vllm_remote(settings: Settings) -> dict[str, Any]:
-    if not settings.vllm_remote_url:
+def _remote(settings: Settings, backend: str) -> dict[str, Any]:
+    """Returns where a backend's models run elsewhere; the fields of its settings begin with its name."""
+    if not getattr(settings, f"{backend}_url"):
         return {}
+    has_key = getattr(settings, f"{backend}_api_key")
     return {
-        "base_url": settings.vllm_remote_url,
-        "key_variable": "VLLM_REMOTE_API_KEY" if settings.vllm_remote_api_key else "",
-        "timeout_s": settings.vllm_remote_timeout_s,
-        "retries": settings.vllm_remote_retries,
+        "base_url": getattr(settings, f"{backend}_url"),
+        "key_variable": f"{backend.upper()}_API_KEY" if has_key else "",
+        "timeout_s": getattr(settings, f"{backend}_timeout_s"),
+        "retries": getattr(settings, f"{backend}_retries"),
     }
 
 
 def _remote_openai(settings: Settings) -> dict[str, Any]:
-    if not settings.remote_openai_url:
-        return {}
-    options = {
-        "base_url": settings.remote_openai_url,
-        "key_variable": "REMOTE_OPENAI_API_KEY" if settings.remote_openai_api_key else "",
-        "timeout_s": settings.remote_openai_timeout_s,
-        "retries": settings.remote_openai_retries,
-    }
-    return options | ({"model": settings.remote_openai_model} if settings.remote_openai_model else {})
+    options = _remote(settings, "remote_openai")
+    return options | (
+        {"model": settings.remote_openai_model} if options and settings.remote_openai_model else {}
+    )
 
 
 def _bitnet(settings: Settings) -> dict[str, Any]:
